@@ -1,0 +1,217 @@
+package main
+
+// Where the model is wrong for us, or silent. Every row has its reason, and a row
+// that changes nothing fails the generation: the model has then become right.
+
+// An exception names a member, an operation or a shape of a service.
+type exception struct {
+	Service string
+	Name    string // "CreateRoleInput.Path", "ListDirectoryBuckets", "BucketLocationConstraint"
+	Value   string
+	Reason  string
+}
+
+// global services have one endpoint for all regions.
+var global = []exception{
+	{"iam", "", "", "credentials are scoped to us-east-1 whatever the caller's region"},
+}
+
+// pointer members are strings where absent and empty must be told apart.
+var pointer = []exception{
+	{"iam", "UpdateRoleInput.Description", "", "absent leaves the description, empty removes it"},
+	{"s3", "LifecycleRuleFilter.Prefix", "", "an empty prefix is a filter that matches everything"},
+	{"s3", "LifecycleRule.Prefix", "", "the old form of the filter: present and empty is not absent"},
+	{"s3", "ReplicationRuleFilter.Prefix", "", "an empty prefix is a filter that matches everything"},
+	{"s3", "ReplicationRule.Prefix", "", "its presence makes the configuration one of the first version"},
+}
+
+// always members are written though zero. Required members are in any case.
+var always = []exception{
+	{"iam", "*.IsTruncated", "", "recorded: every list answer has it"},
+	{"iam", "Policy.AttachmentCount", "", "recorded: 0 is written"},
+	{"iam", "Policy.PermissionsBoundaryUsageCount", "", "recorded: 0 is written"},
+	{"iam", "Policy.IsAttachable", "", "recorded with the counts"},
+	{"iam", "ManagedPolicyDetail.AttachmentCount", "", "as in Policy"},
+	{"iam", "ManagedPolicyDetail.PermissionsBoundaryUsageCount", "", "as in Policy"},
+	{"iam", "ManagedPolicyDetail.IsAttachable", "", "as in Policy"},
+	{"iam", "PolicyVersion.IsDefaultVersion", "", "recorded: false is written"},
+	{"iam", "LoginProfile.PasswordResetRequired", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.RequireSymbols", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.RequireNumbers", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.RequireUppercaseCharacters", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.RequireLowercaseCharacters", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.AllowUsersToChangePassword", "", "recorded: false is written"},
+	{"iam", "PasswordPolicy.ExpirePasswords", "", "recorded: false is written"},
+	{"iam", "ServiceLastAccessed.TotalAuthenticatedEntities", "", "0 is written for a service never used"},
+	{"iam", "OrganizationsDecisionDetail.AllowedByOrganizations", "", "false is the point of it"},
+	{"iam", "PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary", "", "false is the point of it"},
+	{"s3", "*.IsTruncated", "", "every list answer has it"},
+	{"s3", "*.MaxKeys", "", "0 is a lawful page size and is echoed"},
+	{"s3", "*.MaxUploads", "", "as MaxKeys"},
+	{"s3", "*.MaxParts", "", "as MaxKeys"},
+	{"s3", "*.KeyCount", "", "0 for an empty page"},
+	{"s3", "ListObjectsOutput.Name", "", "the bucket is always named"},
+	{"s3", "ListObjectsOutput.Prefix", "", "S3 writes an empty Prefix"},
+	{"s3", "ListObjectsOutput.Marker", "", "S3 writes an empty Marker"},
+	{"s3", "ListObjectsV2Output.Prefix", "", "S3 writes an empty Prefix"},
+	{"s3", "ListObjectVersionsOutput.Prefix", "", "S3 writes an empty Prefix"},
+	{"s3", "ListObjectVersionsOutput.KeyMarker", "", "S3 writes an empty KeyMarker"},
+	{"s3", "ListObjectVersionsOutput.VersionIdMarker", "", "S3 writes an empty VersionIdMarker"},
+	{"s3", "ListMultipartUploadsOutput.KeyMarker", "", "S3 writes an empty KeyMarker"},
+	{"s3", "ListMultipartUploadsOutput.UploadIdMarker", "", "S3 writes an empty UploadIdMarker"},
+	{"s3", "ListPartsOutput.PartNumberMarker", "", "S3 writes 0"},
+	{"s3", "Object.Size", "", "empty objects have a size"},
+	{"s3", "ObjectVersion.Size", "", "empty objects have a size"},
+	{"s3", "ObjectVersion.IsLatest", "", "false is written"},
+	{"s3", "DeleteMarkerEntry.IsLatest", "", "false is written"},
+	{"s3", "Part.Size", "", "an empty last part has a size"},
+	{"s3", "GetObjectOutput.ContentLength", "", "an empty object has a Content-Length"},
+	{"s3", "HeadObjectOutput.ContentLength", "", "an empty object has a Content-Length"},
+	{"s3", "PolicyStatus.IsPublic", "", "false is written"},
+	{"s3", "PublicAccessBlockConfiguration.*", "", "all four are written, false too"},
+}
+
+// optional members are pointers in outputs too: whether they are written is the answer.
+var optional = []exception{
+	{"s3", "GetObjectAttributesOutput.ObjectSize", "", "written only when asked for, and then even when 0"},
+}
+
+// retype members have another type than the model says.
+var retype = []exception{
+	{"s3", "Expires", "string", "S3 keeps and returns what the client sent, date or not"},
+}
+
+// openEnum shapes are lists of values that grow without the model.
+var openEnum = []exception{
+	{"s3", "BucketLocationConstraint", "", "regions: which are on is configuration"},
+}
+
+// regexps are the patterns that RE2 cannot say.
+var regexps = []exception{
+	{"iam", `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, `^[a-z0-9]+(-[a-z0-9]+)*$`,
+		"no lookahead in RE2; length is checked by itself"},
+}
+
+// noTypes are operations without structs: they can be named and refused, not served.
+var noTypes = []exception{
+	{"s3", "SelectObjectContent", "", "answers with an event stream"},
+	{"s3", "WriteGetObjectResponse", "", "belongs to the object lambda endpoint"},
+}
+
+// noRoute are operations that another has the route of. Deprecated ones are always.
+var noRoute = []exception{
+	{"s3", "ListDirectoryBuckets", "", "the route of ListBuckets on the endpoint of S3 Express"},
+	{"s3", "WriteGetObjectResponse", "", "belongs to the object lambda endpoint"},
+}
+
+// roots are the root elements of S3's answers, which the model does not name.
+var roots = []exception{
+	{"s3", "ListBuckets", "ListAllMyBucketsResult", "S3's name"},
+	{"s3", "ListObjects", "ListBucketResult", "S3's name"},
+	{"s3", "ListObjectsV2", "ListBucketResult", "S3's name"},
+	{"s3", "ListObjectVersions", "ListVersionsResult", "S3's name"},
+	{"s3", "ListMultipartUploads", "ListMultipartUploadsResult", "S3's name"},
+	{"s3", "ListParts", "ListPartsResult", "S3's name"},
+	{"s3", "CreateMultipartUpload", "InitiateMultipartUploadResult", "S3's name"},
+	{"s3", "CompleteMultipartUpload", "CompleteMultipartUploadResult", "S3's name"},
+	{"s3", "DeleteObjects", "DeleteResult", "S3's name"},
+	{"s3", "GetBucketAcl", "AccessControlPolicy", "S3's name"},
+	{"s3", "GetObjectAcl", "AccessControlPolicy", "S3's name"},
+	{"s3", "GetBucketTagging", "Tagging", "S3's name"},
+	{"s3", "GetObjectTagging", "Tagging", "S3's name"},
+	{"s3", "GetBucketVersioning", "VersioningConfiguration", "S3's name"},
+	{"s3", "GetBucketLocation", "LocationConstraint", "S3's name"},
+	{"s3", "GetBucketLogging", "BucketLoggingStatus", "S3's name"},
+	{"s3", "GetBucketAccelerateConfiguration", "AccelerateConfiguration", "S3's name"},
+	{"s3", "GetBucketRequestPayment", "RequestPaymentConfiguration", "S3's name"},
+	{"s3", "GetBucketWebsite", "WebsiteConfiguration", "S3's name"},
+	{"s3", "GetBucketCors", "CORSConfiguration", "S3's name"},
+	{"s3", "GetBucketLifecycle", "LifecycleConfiguration", "S3's name"},
+	{"s3", "GetBucketLifecycleConfiguration", "LifecycleConfiguration", "S3's name"},
+	{"s3", "GetBucketNotificationConfiguration", "NotificationConfiguration", "S3's name"},
+	{"s3", "GetObjectAttributes", "GetObjectAttributesResponse", "S3's name"},
+	{"s3", "CopyObject", "CopyObjectResult", "S3's name"},
+	{"s3", "UploadPartCopy", "CopyPartResult", "S3's name"},
+}
+
+// text members are the root element's own text.
+var text = []exception{
+	{"s3", "GetBucketLocationOutput.LocationConstraint", "", "the document is <LocationConstraint>us-west-2</LocationConstraint>"},
+}
+
+// A further error is one that a service sends and its model does not list.
+type furtherError struct {
+	Service, Code string
+	Status        int
+}
+
+var furtherErrors = []furtherError{
+	{"iam", "AccessDenied", 403},
+	{"iam", "ValidationError", 400},
+	{"iam", "InvalidParameterValue", 400},
+	{"iam", "MissingParameter", 400},
+	{"iam", "InvalidParameterCombination", 400},
+	{"iam", "ServiceUnavailable", 503},
+	{"sts", "AccessDenied", 403},
+	{"sts", "ValidationError", 400},
+	{"sts", "InvalidParameterValue", 400},
+	{"sts", "MissingParameter", 400},
+	{"sts", "InvalidParameterCombination", 400},
+	{"sts", "ServiceUnavailable", 503},
+	{"s3", "AccessControlListNotSupported", 400},
+	{"s3", "AuthorizationHeaderMalformed", 400},
+	{"s3", "AuthorizationQueryParametersError", 400},
+	{"s3", "BadDigest", 400},
+	{"s3", "BucketNotEmpty", 409},
+	{"s3", "ConditionalRequestConflict", 409},
+	{"s3", "EntityTooLarge", 400},
+	{"s3", "EntityTooSmall", 400},
+	{"s3", "IllegalLocationConstraintException", 400},
+	{"s3", "IllegalVersioningConfigurationException", 400},
+	{"s3", "IncompleteBody", 400},
+	{"s3", "InternalError", 500},
+	{"s3", "InvalidArgument", 400},
+	{"s3", "InvalidBucketAclWithObjectOwnership", 400},
+	{"s3", "InvalidBucketName", 400},
+	{"s3", "InvalidBucketState", 409},
+	{"s3", "InvalidDigest", 400},
+	{"s3", "InvalidEncryptionAlgorithmError", 400},
+	{"s3", "InvalidLocationConstraint", 400},
+	{"s3", "InvalidPart", 400},
+	{"s3", "InvalidPartOrder", 400},
+	{"s3", "InvalidPolicyDocument", 400},
+	{"s3", "InvalidRange", 416},
+	{"s3", "InvalidStorageClass", 400},
+	{"s3", "InvalidTag", 400},
+	{"s3", "InvalidURI", 400},
+	{"s3", "KeyTooLongError", 400},
+	{"s3", "MalformedACLError", 400},
+	{"s3", "MalformedPolicy", 400},
+	{"s3", "MalformedXML", 400},
+	{"s3", "MetadataTooLarge", 400},
+	{"s3", "MethodNotAllowed", 405},
+	{"s3", "MissingContentLength", 411},
+	{"s3", "MissingRequestBodyError", 400},
+	{"s3", "NoSuchBucketPolicy", 404},
+	{"s3", "NoSuchCORSConfiguration", 404},
+	{"s3", "NoSuchLifecycleConfiguration", 404},
+	{"s3", "NoSuchObjectLockConfiguration", 404},
+	{"s3", "NoSuchPublicAccessBlockConfiguration", 404},
+	{"s3", "NoSuchTagSet", 404},
+	{"s3", "NoSuchVersion", 404},
+	{"s3", "NoSuchWebsiteConfiguration", 404},
+	{"s3", "NotImplemented", 501},
+	{"s3", "NotModified", 304},
+	{"s3", "ObjectLockConfigurationNotFoundError", 404},
+	{"s3", "OperationAborted", 409},
+	{"s3", "OwnershipControlsNotFoundError", 404},
+	{"s3", "PermanentRedirect", 301},
+	{"s3", "PreconditionFailed", 412},
+	{"s3", "ReplicationConfigurationNotFoundError", 404},
+	{"s3", "ServerSideEncryptionConfigurationNotFoundError", 404},
+	{"s3", "ServiceUnavailable", 503},
+	{"s3", "SlowDown", 503},
+	{"s3", "TooManyBuckets", 400},
+	{"s3", "UnexpectedContent", 400},
+	{"s3", "XAmzContentSHA256Mismatch", 400},
+}
