@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-
-	"github.com/google/btree"
 )
 
 // A Snapshot is the whole state as of one revision. It never changes and may
@@ -24,40 +22,23 @@ func (s *Snapshot) Revision() int64 { return s.revision }
 // An entry is one key of a table. All but the decoded value is set once.
 type entry struct {
 	key      string
+	hash     uint64 // of the key, for the tree
 	raw      []byte
 	revision int64
 	value    atomic.Value // the decoded value, a *T, once somebody asked for it
 }
 
-type tree = btree.BTreeG[*entry]
-
-func newTree() *tree {
-	return btree.NewG(32, func(a, b *entry) bool { return a.key < b.key })
-}
-
 func (s *Snapshot) find(table, key string) *entry {
-	t := s.tables[table]
-	if t == nil {
-		return nil
+	if t := s.tables[table]; t != nil {
+		return t.find(key)
 	}
-	e, _ := t.Get(&entry{key: key})
-	return e
+	return nil
 }
 
 func (s *Snapshot) walk(table, prefix, after string, yield func(*entry) bool) {
-	t := s.tables[table]
-	if t == nil {
-		return
+	if t := s.tables[table]; t != nil {
+		t.walk(prefix, after, yield)
 	}
-	t.AscendGreaterOrEqual(&entry{key: max(prefix, after)}, func(e *entry) bool {
-		if !strings.HasPrefix(e.key, prefix) {
-			return false
-		}
-		if after != "" && e.key == after {
-			return true
-		}
-		return yield(e)
-	})
 }
 
 func (s *Snapshot) names() []string { return slices.Sorted(maps.Keys(s.tables)) }
@@ -65,25 +46,22 @@ func (s *Snapshot) names() []string { return slices.Sorted(maps.Keys(s.tables)) 
 // apply returns the snapshot that follows s by the events.
 func (s *Snapshot) apply(revision int64, events []Event) *Snapshot {
 	next := &Snapshot{revision: revision, tables: maps.Clone(s.tables)}
-	var name string
-	var t *tree
-	ours := make(map[string]bool, 4)
+	derived := make(map[string]*tree, 4)
 	for _, ev := range events {
 		table, key := split(ev.Key)
-		if t == nil || table != name {
-			name, t = table, next.tables[table]
-			if t == nil {
+		t := derived[table]
+		if t == nil {
+			if t = s.tables[table]; t != nil {
+				t = t.derive()
+			} else {
 				t = newTree()
-				next.tables[table], ours[table] = t, true
-			} else if !ours[table] {
-				t = t.Clone()
-				next.tables[table], ours[table] = t, true
 			}
+			derived[table], next.tables[table] = t, t
 		}
 		if ev.Value == nil {
-			t.Delete(&entry{key: key})
+			t.delete(key)
 		} else {
-			t.ReplaceOrInsert(&entry{key: key, raw: ev.Value, revision: ev.Revision})
+			t.put(&entry{key: key, hash: hash(key), raw: ev.Value, revision: ev.Revision})
 		}
 	}
 	return next
@@ -105,11 +83,11 @@ func load(ctx context.Context, log Log, old *Snapshot) (*Snapshot, error) {
 		}
 		if old != nil {
 			if e := old.find(table, key); e != nil && e.revision == ev.Revision {
-				t.ReplaceOrInsert(e)
+				t.put(e)
 				return nil
 			}
 		}
-		t.ReplaceOrInsert(&entry{key: key, raw: ev.Value, revision: ev.Revision})
+		t.put(&entry{key: key, hash: hash(key), raw: ev.Value, revision: ev.Revision})
 		return nil
 	})
 	if err != nil {
