@@ -1,0 +1,248 @@
+package iamd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// order says which of our packages may import which: in "a < b", b may import a and
+// whatever a may import. Names are without "internal/"; a star is any one service, and
+// a service never imports another one or its api.
+//
+// A new edge is a decision: change this text in the same commit and say why.
+const order = `
+	# Leaves.
+	NONE < arn, wire, sigv4, store, data, reference/archive
+	reference/archive < reference < reference/gen
+	NONE < apigen
+
+	# The language, the wire, the state.
+	arn < policy
+	wire < aws/*/api
+	wire < aws/iam/api
+	store < store/etcd, store/storetest
+
+	# Who there is, what a service is, what is decided, what is recorded, in this order.
+	arn, policy, store, aws/iam/api < identity
+	identity, wire, reference < service < authz < audit < server
+	sigv4 < server
+
+	# A service sees the table that it fills in, and never another service, the decision
+	# or the pipeline.
+	service, data, aws/*/api < aws/*
+
+	# The program and the tests' server know everything.
+	server, aws/*, store/etcd, reference < awstest
+	server, aws/*, store/etcd, reference < cmd/iamd
+`
+
+// outside says which packages of ours may import a module that is not ours, outside
+// tests. The SDK is there for the tour, which is a client like any other.
+const outside = `
+	go.etcd.io/etcd               store/etcd
+	go.etcd.io/bbolt              data
+	github.com/google/btree       store
+	github.com/google/go-cmp      store/storetest
+	golang.org/x/crypto           identity
+	github.com/aws/aws-sdk-go-v2  awstest cmd/iamd
+	github.com/aws/smithy-go      awstest cmd/iamd
+	golang.org/x/sys              cmd/iamd
+	go.uber.org/zap               store/etcd
+`
+
+// withoutHTTP are the packages that decide. They are called with values, never with a request.
+var withoutHTTP = []string{"arn", "policy", "identity", "authz", "store", "reference"}
+
+const module = "github.com/iamd-dev/iamd/"
+
+// A listed is what go list says of a package.
+type listed struct {
+	ImportPath string
+	Dir        string
+	GoFiles    []string
+	Imports    []string
+	Deps       []string
+	Standard   bool
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	var complaints bytes.Buffer
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports,Deps,Standard", "./...")
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, complaints.Bytes())
+	}
+	var all []listed
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			all = append(all, p)
+		}
+	}
+}
+
+// short is a package's name as the tables above have it; ok is false for others' packages.
+func short(importPath string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(importPath, module)
+	return strings.TrimPrefix(name, "internal/"), ok
+}
+
+func TestImportOrder(t *testing.T) {
+	allowed, err := parseOrder(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := make(map[string]bool)
+	for _, p := range list(t) {
+		name, _ := short(p.ImportPath)
+		rule := nodeOf(allowed, name)
+		if rule == "" {
+			t.Errorf("%s has no place in the import order: add it to deps_test.go", name)
+			continue
+		}
+		used[rule] = true
+		for _, i := range p.Imports {
+			imported, ours := short(i)
+			if !ours {
+				continue
+			}
+			if !allowed[rule][nodeOf(allowed, imported)] {
+				t.Errorf("%s imports %s, which the import order does not allow", name, imported)
+			}
+			if a, b := serviceOf(name), serviceOf(imported); a != "" && b != "" && a != b {
+				t.Errorf("%s imports %s, which is another service's", name, imported)
+			}
+		}
+	}
+	for node := range allowed {
+		if !used[node] {
+			t.Errorf("the import order speaks of %s, and there is no such package", node)
+		}
+	}
+}
+
+func TestImportsFromOutside(t *testing.T) {
+	importers := make(map[string][]string)
+	for line := range strings.Lines(outside) {
+		if f := strings.Fields(line); len(f) > 0 {
+			importers[f[0]] = f[1:]
+		}
+	}
+	used := make(map[string]bool)
+	for _, p := range list(t) {
+		name, _ := short(p.ImportPath)
+		for _, i := range p.Imports {
+			first, _, _ := strings.Cut(i, "/")
+			if _, ours := short(i); ours || !strings.Contains(first, ".") {
+				continue
+			}
+			found := false
+			for m, by := range importers {
+				if (i == m || strings.HasPrefix(i, m+"/")) && slices.Contains(by, name) {
+					found, used[m+" "+name] = true, true
+				}
+			}
+			if !found {
+				t.Errorf("%s imports %s; no package may do so without standing in deps_test.go", name, i)
+			}
+		}
+	}
+	for m, by := range importers {
+		for _, name := range by {
+			if !used[m+" "+name] {
+				t.Errorf("%s may import %s and does not", name, m)
+			}
+		}
+	}
+}
+
+func TestDecisionsKnowNoHTTP(t *testing.T) {
+	for _, p := range list(t) {
+		name, _ := short(p.ImportPath)
+		if slices.Contains(withoutHTTP, name) && slices.Contains(p.Imports, "net/http") {
+			t.Errorf("%s imports net/http", name)
+		}
+		// What others build on brings no web server with it.
+		if (name == "arn" || name == "policy") && slices.Contains(p.Deps, "net/http") {
+			t.Errorf("%s depends on net/http", name)
+		}
+	}
+}
+
+// nodeOf returns the name by which the order speaks of a package, "" when there is
+// none. A name without a star comes first.
+func nodeOf(allowed map[string]map[string]bool, name string) string {
+	if _, ok := allowed[name]; ok {
+		return name
+	}
+	for node := range allowed {
+		if ok, _ := path.Match(node, name); ok {
+			return node
+		}
+	}
+	return ""
+}
+
+// serviceOf returns "sts" for aws/sts and aws/sts/api, and "" for what is no service.
+func serviceOf(name string) string {
+	rest, ok := strings.CutPrefix(name, "aws/")
+	if !ok {
+		return ""
+	}
+	service, _, _ := strings.Cut(rest, "/")
+	return service
+}
+
+// parseOrder returns for each name the names that it may import.
+func parseOrder(text string) (map[string]map[string]bool, error) {
+	allowed := make(map[string]map[string]bool)
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		var below []string
+		for i, group := range strings.Split(line, "<") {
+			var names []string
+			for name := range strings.SplitSeq(group, ",") {
+				names = append(names, strings.TrimSpace(name))
+			}
+			for _, name := range names {
+				if i == 0 {
+					if name != "NONE" && allowed[name] == nil {
+						return nil, fmt.Errorf("%s is used before it has a place", name)
+					}
+					continue
+				}
+				if allowed[name] == nil {
+					allowed[name] = make(map[string]bool)
+				}
+				for _, b := range below {
+					if b == "NONE" {
+						continue
+					}
+					allowed[name][b] = true
+					maps.Copy(allowed[name], allowed[b])
+				}
+			}
+			below = names
+		}
+	}
+	return allowed, nil
+}
