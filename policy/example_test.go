@@ -1,0 +1,49 @@
+package policy_test
+
+import (
+	"fmt"
+
+	"github.com/iamd-dev/iamd/policy"
+)
+
+func Example() {
+	p, err := policy.Parse([]byte(`{
+		"Version": "2012-10-17",
+		"Statement": [{
+			"Sid": "OwnReports",
+			"Effect": "Allow",
+			"Action": "s3:Get*",
+			"Resource": "arn:aws:s3:::reports/${aws:username}/*",
+			"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+		}]
+	}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	program := policy.Compile(p)
+
+	request := &policy.Request{
+		Action:   "s3:GetObject",
+		Resource: "arn:aws:s3:::reports/alice/march.csv",
+		Context: policy.Keys{
+			"aws:username": policy.String("alice"),
+			"aws:sourceip": policy.String("10.1.2.3"),
+		},
+	}
+	fmt.Println("from the office:", program.Evaluate(request, nil).Allowed)
+
+	request.Context = policy.Keys{
+		"aws:username": policy.String("alice"),
+		"aws:sourceip": policy.String("203.0.113.9"),
+	}
+	var trace policy.Trace
+	fmt.Println("from elsewhere:", program.Evaluate(request, &trace).Allowed)
+	why := trace.Statements[0]
+	fmt.Printf("%s fails at %s %s %s: %s is not in %s\n", why.Sid, why.Failed, why.Operator, why.Key, why.Got, why.Want)
+
+	// Output:
+	// from the office: true
+	// from elsewhere: false
+	// OwnReports fails at Condition IpAddress aws:SourceIp: [203.0.113.9] is not in [10.0.0.0/8]
+}
