@@ -47,35 +47,36 @@ func Claimed(r *http.Request) (accessKeyID, region, service string, ok bool) {
 }
 
 // parse reads the signature of a request from its header or its query.
-func parse(r *http.Request, scope *Scope) (*claim, error) {
+func (c *claim) parse(r *http.Request, scope *Scope) error {
 	query := r.URL.RawQuery
 	if err := checkEscapes(query, scope); err != nil {
-		return nil, err
+		return err
 	}
 	header := r.Header["Authorization"]
 	word, inQuery := queryValue(query, "X-Amz-Algorithm")
 	switch {
 	case len(header) > 0 && inQuery:
-		return nil, scope.fault(twoSignatures, "",
+		return scope.fault(twoSignatures, "",
 			"Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified",
 			Field{"ArgumentName", "Authorization"}, Field{"ArgumentValue", header[0]})
 	case len(header) > 0:
-		return parseHeader(r, header[0], scope)
+		return c.parseHeader(r, header[0], scope)
 	case inQuery:
-		return parseQuery(query, word, scope)
+		return c.parseQuery(query, word, scope)
 	}
 	if scope.Family == S3 {
 		if _, ok := queryValue(query, "Signature"); ok {
-			return nil, &Error{"InvalidRequest", versionTwo, 400, nil}
+			return &Error{"InvalidRequest", versionTwo, 400, nil}
 		}
 		// A query that is half signed is not an anonymous one.
 		for _, name := range []string{"X-Amz-Credential", "X-Amz-Signature"} {
 			if _, ok := queryValue(query, name); ok {
-				return nil, scope.fault(badParameters, "", missingParameters)
+				return scope.fault(badParameters, "", missingParameters)
 			}
 		}
 	}
-	return &claim{anonymous: true}, nil
+	c.anonymous = true
+	return nil
 }
 
 const (
@@ -89,22 +90,21 @@ const (
 //	AWS4-HMAC-SHA256 Credential=AKIA.../20150830/us-east-1/iam/aws4_request, SignedHeaders=host;x-amz-date, Signature=5d67...
 //
 // A parameter that comes twice counts as the last of them; unknown ones count for nothing.
-func parseHeader(r *http.Request, header string, scope *Scope) (*claim, error) {
+func (c *claim) parseHeader(r *http.Request, header string, scope *Scope) error {
 	header = strings.TrimSpace(header)
 	word, rest, _ := strings.Cut(header, " ")
 	if word != algorithm {
 		s3text, fields := "Unsupported Authorization Type", []Field{{"ArgumentName", "Authorization"}, {"ArgumentValue", header}}
 		if scope.Family == S3 && word == "AWS" {
-			return nil, &Error{"InvalidRequest", versionTwo, 400, nil}
+			return &Error{"InvalidRequest", versionTwo, 400, nil}
 		}
 		text := "Unsupported AWS 'algorithm': '" + word + "'."
 		if word == algorithmA {
 			text += " SigV4A is not supported here: sign with " + algorithm + "."
 			s3text += ": SigV4A is not supported here: sign with " + algorithm + "."
 		}
-		return nil, scope.fault(badAlgorithm, text, s3text, fields...)
+		return scope.fault(badAlgorithm, text, s3text, fields...)
 	}
-	c := &claim{}
 	var hasCredential, hasSignature, hasHeaders bool
 	for rest != "" {
 		var piece string
@@ -115,7 +115,7 @@ func parseHeader(r *http.Request, header string, scope *Scope) (*claim, error) {
 		}
 		name, value, ok := strings.Cut(piece, "=")
 		if !ok {
-			return nil, scope.fault(badHeader,
+			return scope.fault(badHeader,
 				"'"+piece+"' not a valid key=value pair (missing equal-sign) in Authorization header: '"+header+"'.",
 				headerMalformed+"the authorization component \""+piece+"\" is malformed.")
 		}
@@ -161,27 +161,27 @@ func parseHeader(r *http.Request, header string, scope *Scope) (*claim, error) {
 		default:
 			k, s3text = badDate, noDate
 		}
-		return nil, scope.fault(k, missing.String()+"Authorization="+algorithm, s3text)
+		return scope.fault(k, missing.String()+"Authorization="+algorithm, s3text)
 	}
 	if t := r.Header["X-Amz-Security-Token"]; len(t) > 0 {
 		c.token = t[0]
 	}
 	c.signedHeaders = sorted(c.signedHeaders)
-	return c, nil
+	return nil
 }
 
 const noDate = "AWS authentication requires a valid Date or x-amz-date header"
 
 // parseQuery reads a presigned request. A parameter that comes twice counts as the first of them.
-func parseQuery(query, word string, scope *Scope) (*claim, error) {
+func (c *claim) parseQuery(query, word string, scope *Scope) error {
 	if word != algorithm {
 		text := "Unsupported AWS 'algorithm': '" + word + "'."
 		if word == algorithmA {
 			text += " SigV4A is not supported here: sign with " + algorithm + "."
 		}
-		return nil, scope.fault(badParameters, text, "X-Amz-Algorithm only supports \""+algorithm+"\"")
+		return scope.fault(badParameters, text, "X-Amz-Algorithm only supports \""+algorithm+"\"")
 	}
-	c := &claim{presigned: true}
+	c.presigned = true
 	var missing strings.Builder
 	for _, p := range []struct {
 		name  string
@@ -200,11 +200,11 @@ func parseQuery(query, word string, scope *Scope) (*claim, error) {
 	var hasExpires bool
 	c.expiresText, hasExpires = queryValue(query, "X-Amz-Expires")
 	if missing.Len() > 0 || scope.Family == S3 && !hasExpires {
-		return nil, scope.fault(badParameters, missing.String()+"Re-examine the query-string parameters.", missingParameters)
+		return scope.fault(badParameters, missing.String()+"Re-examine the query-string parameters.", missingParameters)
 	}
 	c.token, _ = queryValue(query, "X-Amz-Security-Token")
 	c.signedHeaders = sorted(c.signedHeaders)
-	return c, nil
+	return nil
 }
 
 // sorted puts a list of headers in order, if it is not.
@@ -337,9 +337,11 @@ func (c *claim) checkCredential(scope *Scope) error {
 		return scope.fault(badHeader, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '"+c.credential+"'", "")
 	}
 
-	date := c.time.Format(basicDate)
+	var space [len(basicDate)]byte
+	date := c.time.AppendFormat(space[:0], basicDate)
+	rightDate := c.date == string(date)
 	rightRegion := validRegion(c.region) && (len(scope.Regions) == 0 || slices.Contains(scope.Regions, c.region))
-	if rightRegion && c.service == scope.Service && term == terminator && c.date == date {
+	if rightRegion && c.service == scope.Service && term == terminator && rightDate {
 		return nil
 	}
 	if scope.Family == S3 {
@@ -348,7 +350,7 @@ func (c *claim) checkCredential(scope *Scope) error {
 		switch {
 		case len(c.date) != len(basicDate):
 			text = s3prefix + fmt.Sprintf(`incorrect date format "%s". This date in the credential must be in the format "yyyyMMdd".`, c.date)
-		case c.date != date:
+		case !rightDate:
 			text = fmt.Sprintf(`Invalid credential date "%s". This date is not the same as X-Amz-Date: "%s".`, c.date, date)
 			if !c.presigned {
 				text = headerMalformed + text
@@ -377,8 +379,8 @@ func (c *claim) checkCredential(scope *Scope) error {
 	if term != terminator {
 		text += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + term + "'. "
 	}
-	if c.date != date {
-		text += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + c.date + "' != '" + date + "', from '" + c.time.Format(basicISO) + "'. "
+	if !rightDate {
+		text += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + c.date + "' != '" + string(date) + "', from '" + c.time.Format(basicISO) + "'. "
 	}
 	return scope.fault(s3kind, text, "")
 }

@@ -36,6 +36,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ type Signature struct {
 	Time        time.Time // when the request was signed
 	// Expires is when a presigned S3 request ends; otherwise zero.
 	Expires       time.Time
-	SessionToken  string
+	SessionToken  string `json:"-"`
 	SignedHeaders string // "host;x-amz-date"
 	// PayloadHash is what was signed of the body: its SHA-256 in hexadecimal, or
 	// for S3 one of the words UNSIGNED-PAYLOAD and STREAMING-...; "" when an
@@ -110,6 +111,16 @@ type Signature struct {
 
 // Signed reports whether the header, in lower case, is covered by the signature.
 func (s *Signature) Signed(header string) bool { return contains(s.SignedHeaders, header) }
+
+// Format prints who signed and for what, whatever the verb: a signature holds a
+// key and a token that must not get into logs.
+func (s Signature) Format(f fmt.State, _ rune) {
+	if s.Anonymous {
+		fmt.Fprint(f, "anonymous")
+		return
+	}
+	fmt.Fprintf(f, "%s/%s/%s/%s", s.AccessKeyID, s.Date, s.Region, s.Service)
+}
 
 // contains reports whether a list joined with semicolons has the item.
 func contains(list, item string) bool {
@@ -133,8 +144,8 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	}
 	s := &Signature{now: now().UTC()}
 
-	c, err := parse(r, &scope)
-	if err != nil {
+	var c claim
+	if err := c.parse(r, &scope); err != nil {
 		return nil, err
 	}
 	if c.anonymous {
@@ -156,10 +167,11 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	if err := c.checkCredential(&scope); err != nil {
 		return nil, err
 	}
-	s.PayloadHash, err = c.payloadHash(r, &scope, body)
+	hash, err := c.payloadHash(r, &scope, body)
 	if err != nil {
 		return nil, err
 	}
+	s.PayloadHash = hash
 
 	secret, identity, err := v.Lookup(c.accessKeyID, c.token, s.now)
 	switch {
@@ -177,10 +189,10 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	}
 
 	var space [2048]byte
-	canonical := appendCanonical(space[:0], r, c, s.PayloadHash, scope.Family == S3)
+	canonical := appendCanonical(space[:0], r, &c, s.PayloadHash, scope.Family == S3)
 	var space2 [256]byte
 	toSign := appendStringToSign(space2[:0], c.time, c.scope, canonical)
-	key, cached := v.keys.get(c, secret)
+	key, cached := v.keys.get(&c, secret)
 	if !cached {
 		key = deriveKey(secret, c.date, c.region, c.service)
 	}
@@ -190,7 +202,7 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	if !hmac.Equal(wantHex[:], []byte(c.signature)) {
 		return nil, scope.fault(mismatch,
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
-			"The request signature we calculated does not match the signature you provided. Check your key and signing method.",
+			s3Mismatch,
 			Field{"AWSAccessKeyId", c.accessKeyID},
 			Field{"StringToSign", string(toSign)},
 			Field{"SignatureProvided", c.signature},
@@ -199,7 +211,7 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 			Field{"CanonicalRequestBytes", hexBytes(canonical)})
 	}
 	if !cached {
-		v.keys.put(c, secret, key) // only now: forged requests fill no cache
+		v.keys.put(&c, secret, key) // only now: forged requests fill no cache
 	}
 
 	s.AccessKeyID, s.Identity, s.SessionToken = c.accessKeyID, identity, c.token
@@ -208,6 +220,8 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	s.key, s.seed = key, c.signature
 	return s, nil
 }
+
+const s3Mismatch = "The request signature we calculated does not match the signature you provided. Check your key and signing method."
 
 // hexBytes prints bytes as S3 does in its answer to a wrong signature: "41 57 53".
 func hexBytes(b []byte) string {
