@@ -129,3 +129,5 @@ func TestSDK(t *testing.T) {
 		}
 	}
 }
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
