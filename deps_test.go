@@ -22,7 +22,7 @@ import (
 const order = `
 	# Leaves.
 	NONE < arn, wire, sigv4, store, data, reference/archive
-	reference/archive < reference < reference/gen
+	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
 	# The language, the wire, the state.

@@ -50,6 +50,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/reference/archive"
 )
 
@@ -118,8 +119,6 @@ type ResourceType struct {
 
 // Pattern returns the ARN with every variable a star, as [arn.ARN.Match] takes it:
 // "arn:*:s3:::*/*".
-//
-// [arn.ARN.Match]: https://pkg.go.dev/github.com/iamd-dev/iamd/arn#ARN.Match
 func (r *ResourceType) Pattern() string {
 	var b strings.Builder
 	rest := r.ARN
@@ -239,6 +238,29 @@ func LookupAction(name string) (*Action, bool) {
 	}
 	a := s.Action(action)
 	return a, a != nil
+}
+
+// MatchAction tells whether there is an action that the pattern of a policy matches:
+// "s3:Get*", "*". It unpacks the services whose prefix the pattern fits.
+func MatchAction(pattern string) bool {
+	if pattern == "*" {
+		return true
+	}
+	prefix, name, ok := strings.Cut(strings.ToLower(pattern), ":")
+	if !ok {
+		return false
+	}
+	for i, p := range services().prefixes {
+		if !arn.Glob(prefix, p) {
+			continue
+		}
+		for _, a := range services().decode[i]().Actions {
+			if arn.Glob(name, strings.ToLower(a.Name)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // LookupKey returns the condition key that name is: a global one, or one of the

@@ -130,6 +130,17 @@ func TestWhatIsNotThere(t *testing.T) {
 	}
 }
 
+func TestActionPatterns(t *testing.T) {
+	for pattern, want := range map[string]bool{
+		"*": true, "s3:*": true, "s3:Get*": true, "S3:get?bject": true, "iam:PassRole": true, "s3*:*": true,
+		"": false, "s3": false, "s3:": false, "s3:Fetch*": false, "s4:*": false, "s3:Get* ": false, "nothing*:Get*": false,
+	} {
+		if got := reference.MatchAction(pattern); got != want {
+			t.Errorf("MatchAction(%q) is %t", pattern, got)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	for _, want := range []struct {
 		name, key, kind string
