@@ -16,6 +16,63 @@ var global = []exception{
 	{"iam", "", "", "credentials are scoped to us-east-1 whatever the caller's region"},
 }
 
+// quiet services do not repeat the caller's value in ValidationError.
+var quiet = []exception{
+	{"iam", "", "", "recorded in 2026: Value at 'tags' failed to satisfy constraint"},
+}
+
+// sentences are what IAM says of a value outside its pattern, by pattern or by
+// member, where it does not print the pattern. They come after all other constraints.
+var sentences = []exception{
+	{"iam", `[\w+=,.@-]+`, "It must contain only alphanumeric characters and/or the following: +=,.@_-",
+		"names of users, groups, roles, policies, profiles"},
+	{"iam", `(\u002F)|(\u002F[\u0021-\u007E]+\u002F)`, "It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+		"recorded for paths"},
+	{"iam", `((/[A-Za-z0-9\.,\+@=_-]+)*)/`, "It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+		"the stricter path of managed policies"},
+	{"iam", `\u002F[\u0021-\u007F]*`, "It must begin with the / character and contain only alphanumeric characters and/or / characters.",
+		"the PathPrefix of lists"},
+	{"iam", "*.AccessKeyId", "It must contain only alphanumeric characters.", "seen for UpdateAccessKey"},
+}
+
+// elementNotNull lists print "Member must not be null" among what their elements must be.
+var elementNotNull = []exception{
+	{"iam", "*.TagKeys", "", "recorded for UntagRole and UntagPolicy, and not for the other lists"},
+}
+
+// missing members are reported absent with MissingParameter, not with ValidationError.
+var missing = []exception{
+	{"iam", "GetRoleInput.RoleName", "", "GetRole differs from the other operations here"},
+}
+
+// encoded shapes are percent-encoded (RFC 3986) in answers, so that handlers and the
+// store keep them plain and none can be forgotten.
+var encoded = []exception{
+	{"iam", "policyDocumentType", "", "policy documents in answers; in requests they are plain"},
+}
+
+// An added member is one that newer clients know and our release of the models does not.
+type addedMember struct {
+	Service, Struct, After, Field, Reason string
+}
+
+const newSTS = "session token sizes, in aws-sdk-go-v2 service/sts v1.51"
+
+var added = []addedMember{
+	{"sts", "AssumeRoleInput", "ExternalId", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "AssumeRoleWithSAMLInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "AssumeRoleWithWebIdentityInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "AssumeRootInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "GetFederationTokenInput", "Tags", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "GetSessionTokenInput", "TokenCode", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
+	{"sts", "AssumeRootOutput", "SourceIdentity", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+	{"sts", "GetFederationTokenOutput", "PackedPolicySize", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+	{"sts", "GetSessionTokenOutput", "Credentials", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+	{"sts", "AssumeRoleOutput", "PackedPolicySize", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+	{"sts", "AssumeRoleWithSAMLOutput", "PackedPolicySize", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+	{"sts", "AssumeRoleWithWebIdentityOutput", "PackedPolicySize", "SessionTokenSize, SessionTokenUtilization int32", newSTS},
+}
+
 // pointer members are strings where absent and empty must be told apart.
 var pointer = []exception{
 	{"iam", "UpdateRoleInput.Description", "", "absent leaves the description, empty removes it"},
@@ -45,6 +102,7 @@ var always = []exception{
 	{"iam", "ServiceLastAccessed.TotalAuthenticatedEntities", "", "0 is written for a service never used"},
 	{"iam", "OrganizationsDecisionDetail.AllowedByOrganizations", "", "false is the point of it"},
 	{"iam", "PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary", "", "false is the point of it"},
+	{"sts", "GetFederationTokenOutput.PackedPolicySize", "", "federation answers always have it"},
 	{"s3", "*.IsTruncated", "", "every list answer has it"},
 	{"s3", "*.MaxKeys", "", "0 is a lawful page size and is echoed"},
 	{"s3", "*.MaxUploads", "", "as MaxKeys"},

@@ -21,6 +21,7 @@ type generator struct {
 	service string
 	model   *apiModel
 	used    map[*exception]bool
+	added   map[*addedMember]bool
 	// from holds the structures reached from inputs and from outputs.
 	fromInput, fromOutput map[string]bool
 	io                    bool // a member streams
@@ -35,7 +36,7 @@ func generate(name string, ops []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &generator{service: serviceName(m), model: m, used: map[*exception]bool{}, fromInput: map[string]bool{}, fromOutput: map[string]bool{}}
+	g := &generator{service: serviceName(m), model: m, used: map[*exception]bool{}, added: map[*addedMember]bool{}, fromInput: map[string]bool{}, fromOutput: map[string]bool{}}
 	typed := map[string]bool{}
 	for op := range m.Operations {
 		typed[op] = ops[0] == "all" || slices.Contains(ops, op)
@@ -78,11 +79,16 @@ func generate(name string, ops []string) ([]byte, error) {
 		g.structure(exported(s), &ref{Shape: s}, g.fromInput[s] && !g.fromOutput[s])
 	}
 	g.errors()
-	for _, table := range [][]exception{global, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
+	for _, table := range [][]exception{global, quiet, sentences, elementNotNull, missing, encoded, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
 		for i := range table {
 			if e := &table[i]; e.Service == g.service && !g.used[e] {
 				g.fail("the exception %s %q (%s) changes nothing: remove it", e.Service, e.Name, e.Reason)
 			}
+		}
+	}
+	for i := range added {
+		if a := &added[i]; a.Service == g.service && !g.added[a] {
+			g.fail("the added member %s of %s has no place after %s", a.Field, a.Struct, a.After)
 		}
 	}
 	if g.err != nil {
@@ -128,7 +134,7 @@ func (g *generator) has(table []exception, name string) bool { return g.find(tab
 func matches(pattern, name string) bool {
 	ps, pm, pok := strings.Cut(pattern, ".")
 	ns, nm, nok := strings.Cut(name, ".")
-	if !pok || !nok || strings.ContainsAny(pattern, "[(") {
+	if !pok || !nok || strings.ContainsAny(pattern, `[(\`) {
 		return pattern == name
 	}
 	return (ps == "*" || ps == ns) && (pm == "*" || pm == nm)
@@ -185,6 +191,9 @@ func (g *generator) operations(typed map[string]bool) {
 	g.printf("Protocol: wire.%s,\n", protocol)
 	if g.has(global, "") {
 		g.printf("Global: true,\n")
+	}
+	if g.has(quiet, "") {
+		g.printf("Quiet: true,\n")
 	}
 	g.printf("Operations: []wire.Operation{\n")
 	for _, name := range slices.Sorted(maps.Keys(g.model.Operations)) {
@@ -269,6 +278,15 @@ func (g *generator) structure(name string, r *ref, input bool) {
 	g.printf("type %s struct {\n", name)
 	for _, m := range s.Members.names {
 		g.member(name, s, m, input, received)
+		for i := range added {
+			if a := &added[i]; a.Service == g.service && a.Struct == name && a.After == m {
+				g.printf("%s\n", a.Field)
+				g.added[a] = true
+			}
+			if a := added[i]; a.Service == g.service && a.Struct == name && strings.HasPrefix(a.Field, m+" ") {
+				g.fail("the model has %s.%s itself: remove it from the table", name, m)
+			}
+		}
 	}
 	g.printf("}\n\n")
 }
@@ -349,6 +367,8 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 		element = g.model.Shapes[t.Member.Shape]
 	}
 	option(t.Sensitive || element.Sensitive, "sensitive")
+	option(received && required && g.has(missing, path), "missing")
+	option(!received && g.has(encoded, r.Shape), "encoded")
 
 	var tags []string
 	if strings.Join(options, "") != "" {
@@ -358,6 +378,16 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 		tags = append(tags, g.constraints("", r.Shape)...)
 		if t.Type == "list" {
 			tags = append(tags, g.constraints("e", t.Member.Shape)...)
+			if g.has(elementNotNull, path) {
+				tags = append(tags, `enotnull:"true"`)
+			}
+		}
+		say := g.find(sentences, path)
+		if say == nil {
+			say = g.find(sentences, t.Pattern)
+		}
+		if say != nil && t.Type == "string" {
+			tags = append(tags, "say:"+strconv.Quote(say.Value))
 		}
 	}
 	g.printf("%s %s", exported(m), goType)

@@ -29,6 +29,7 @@ type Model struct {
 	TargetPrefix string // JSON protocols: X-Amz-Target is TargetPrefix + "." + operation
 	Protocol     Protocol
 	Global       bool        // one endpoint for all regions, signed for us-east-1 only
+	Quiet        bool        // ValidationError does not repeat the caller's value (IAM)
 	Operations   []Operation // sorted by name
 
 	routesOnce sync.Once

@@ -17,6 +17,7 @@ var Model = &wire.Model{
 	Namespace:   "https://iam.amazonaws.com/doc/2010-05-08/",
 	Protocol:    wire.Query,
 	Global:      true,
+	Quiet:       true,
 	Operations: []wire.Operation{
 		{Name: "AcceptDelegationRequest", Method: "POST", URI: "/", In: wire.Type[AcceptDelegationRequestInput]()},
 		{Name: "AddClientIDToOpenIDConnectProvider", Method: "POST", URI: "/", In: wire.Type[AddClientIDToOpenIDConnectProviderInput]()},
@@ -211,15 +212,15 @@ type AddClientIDToOpenIDConnectProviderInput struct {
 type AddClientIDToOpenIDConnectProviderOutput struct{}
 
 type AddRoleToInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type AddRoleToInstanceProfileOutput struct{}
 
 type AddUserToGroupInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	UserName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	UserName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type AddUserToGroupOutput struct{}
@@ -231,21 +232,21 @@ type AssociateDelegationRequestInput struct {
 type AssociateDelegationRequestOutput struct{}
 
 type AttachGroupPolicyInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
 type AttachGroupPolicyOutput struct{}
 
 type AttachRolePolicyInput struct {
-	RoleName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
 type AttachRolePolicyOutput struct{}
 
 type AttachUserPolicyInput struct {
-	UserName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
@@ -259,7 +260,7 @@ type ChangePasswordInput struct {
 type ChangePasswordOutput struct{}
 
 type CreateAccessKeyInput struct {
-	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type CreateAccessKeyOutput struct {
@@ -290,8 +291,8 @@ type CreateDelegationRequestOutput struct {
 }
 
 type CreateGroupInput struct {
-	Path      string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	Path      string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type CreateGroupOutput struct {
@@ -299,8 +300,8 @@ type CreateGroupOutput struct {
 }
 
 type CreateInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	Path                string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	Path                string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	Tags                []Tag  `max:"50"`
 }
 
@@ -309,7 +310,7 @@ type CreateInstanceProfileOutput struct {
 }
 
 type CreateLoginProfileInput struct {
-	UserName              string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName              string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Password              string `wire:",sensitive" min:"1" max:"128" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	PasswordResetRequired *bool
 }
@@ -331,8 +332,8 @@ type CreateOpenIDConnectProviderOutput struct {
 }
 
 type CreatePolicyInput struct {
-	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	Path           string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"`
+	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	Path           string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	PolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	Description    string `max:"1000"`
 	Tags           []Tag  `max:"50"`
@@ -353,8 +354,8 @@ type CreatePolicyVersionOutput struct {
 }
 
 type CreateRoleInput struct {
-	Path                     string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	RoleName                 string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	Path                     string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	RoleName                 string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	AssumeRolePolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	Description              string `max:"1000" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{00A1}-\\x{00FF}]*"`
 	MaxSessionDuration       *int32 `min:"3600" max:"43200"`
@@ -380,9 +381,9 @@ type CreateSAMLProviderOutput struct {
 }
 
 type CreateServiceLinkedRoleInput struct {
-	AWSServiceName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	AWSServiceName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Description    string `max:"1000" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{00A1}-\\x{00FF}]*"`
-	CustomSuffix   string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	CustomSuffix   string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type CreateServiceLinkedRoleOutput struct {
@@ -390,7 +391,7 @@ type CreateServiceLinkedRoleOutput struct {
 }
 
 type CreateServiceSpecificCredentialInput struct {
-	UserName          string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName          string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	ServiceName       string `wire:",req"`
 	CredentialAgeDays *int32 `min:"1" max:"36600"`
 }
@@ -400,8 +401,8 @@ type CreateServiceSpecificCredentialOutput struct {
 }
 
 type CreateUserInput struct {
-	Path                string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	UserName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	Path                string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	UserName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PermissionsBoundary string `min:"20" max:"2048"`
 	Tags                []Tag  `max:"50"`
 }
@@ -411,8 +412,8 @@ type CreateUserOutput struct {
 }
 
 type CreateVirtualMFADeviceInput struct {
-	Path                 string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	VirtualMFADeviceName string `wire:",req" min:"1" pattern:"[\\w+=,.@-]+"`
+	Path                 string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	VirtualMFADeviceName string `wire:",req" min:"1" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Tags                 []Tag  `max:"50"`
 }
 
@@ -421,15 +422,15 @@ type CreateVirtualMFADeviceOutput struct {
 }
 
 type DeactivateMFADeviceInput struct {
-	UserName     string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName     string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SerialNumber string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
 }
 
 type DeactivateMFADeviceOutput struct{}
 
 type DeleteAccessKeyInput struct {
-	UserName    string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+"`
+	UserName    string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+" say:"It must contain only alphanumeric characters."`
 }
 
 type DeleteAccessKeyOutput struct{}
@@ -445,26 +446,26 @@ type DeleteAccountPasswordPolicyInput struct{}
 type DeleteAccountPasswordPolicyOutput struct{}
 
 type DeleteGroupInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteGroupOutput struct{}
 
 type DeleteGroupPolicyInput struct {
-	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteGroupPolicyOutput struct{}
 
 type DeleteInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteInstanceProfileOutput struct{}
 
 type DeleteLoginProfileInput struct {
-	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteLoginProfileOutput struct{}
@@ -489,20 +490,20 @@ type DeletePolicyVersionInput struct {
 type DeletePolicyVersionOutput struct{}
 
 type DeleteRoleInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteRoleOutput struct{}
 
 type DeleteRolePermissionsBoundaryInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteRolePermissionsBoundaryOutput struct{}
 
 type DeleteRolePolicyInput struct {
-	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteRolePolicyOutput struct{}
@@ -514,20 +515,20 @@ type DeleteSAMLProviderInput struct {
 type DeleteSAMLProviderOutput struct{}
 
 type DeleteSSHPublicKeyInput struct {
-	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SSHPublicKeyId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 }
 
 type DeleteSSHPublicKeyOutput struct{}
 
 type DeleteServerCertificateInput struct {
-	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteServerCertificateOutput struct{}
 
 type DeleteServiceLinkedRoleInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteServiceLinkedRoleOutput struct {
@@ -535,34 +536,34 @@ type DeleteServiceLinkedRoleOutput struct {
 }
 
 type DeleteServiceSpecificCredentialInput struct {
-	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	ServiceSpecificCredentialId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 }
 
 type DeleteServiceSpecificCredentialOutput struct{}
 
 type DeleteSigningCertificateInput struct {
-	UserName      string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName      string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	CertificateId string `wire:",req" min:"24" max:"128" pattern:"[\\w]+"`
 }
 
 type DeleteSigningCertificateOutput struct{}
 
 type DeleteUserInput struct {
-	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteUserOutput struct{}
 
 type DeleteUserPermissionsBoundaryInput struct {
-	UserName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteUserPermissionsBoundaryOutput struct{}
 
 type DeleteUserPolicyInput struct {
-	UserName   string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName   string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type DeleteUserPolicyOutput struct{}
@@ -574,21 +575,21 @@ type DeleteVirtualMFADeviceInput struct {
 type DeleteVirtualMFADeviceOutput struct{}
 
 type DetachGroupPolicyInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
 type DetachGroupPolicyOutput struct{}
 
 type DetachRolePolicyInput struct {
-	RoleName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
 type DetachRolePolicyOutput struct{}
 
 type DetachUserPolicyInput struct {
-	UserName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName  string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyArn string `wire:",req" min:"20" max:"2048"`
 }
 
@@ -613,7 +614,7 @@ type DisableOutboundWebIdentityFederationInput struct{}
 type DisableOutboundWebIdentityFederationOutput struct{}
 
 type EnableMFADeviceInput struct {
-	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SerialNumber        string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
 	AuthenticationCode1 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
 	AuthenticationCode2 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
@@ -667,7 +668,7 @@ type GenerateServiceLastAccessedDetailsOutput struct {
 }
 
 type GetAccessKeyLastUsedInput struct {
-	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+"`
+	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+" say:"It must contain only alphanumeric characters."`
 }
 
 type GetAccessKeyLastUsedOutput struct {
@@ -739,7 +740,7 @@ type GetDelegationRequestOutput struct {
 }
 
 type GetGroupInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker    string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems  *int32 `min:"1" max:"1000"`
 }
@@ -752,14 +753,14 @@ type GetGroupOutput struct {
 }
 
 type GetGroupPolicyInput struct {
-	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetGroupPolicyOutput struct {
 	GroupName      string `wire:",req"`
 	PolicyName     string `wire:",req"`
-	PolicyDocument string `wire:",req"`
+	PolicyDocument string `wire:",req,encoded"`
 }
 
 type GetHumanReadableSummaryInput struct {
@@ -774,7 +775,7 @@ type GetHumanReadableSummaryOutput struct {
 }
 
 type GetInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetInstanceProfileOutput struct {
@@ -782,7 +783,7 @@ type GetInstanceProfileOutput struct {
 }
 
 type GetLoginProfileInput struct {
-	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetLoginProfileOutput struct {
@@ -791,7 +792,7 @@ type GetLoginProfileOutput struct {
 
 type GetMFADeviceInput struct {
 	SerialNumber string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
-	UserName     string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName     string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetMFADeviceOutput struct {
@@ -857,7 +858,7 @@ type GetPolicyVersionOutput struct {
 }
 
 type GetRoleInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req,missing" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetRoleOutput struct {
@@ -865,14 +866,14 @@ type GetRoleOutput struct {
 }
 
 type GetRolePolicyInput struct {
-	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetRolePolicyOutput struct {
 	RoleName       string `wire:",req"`
 	PolicyName     string `wire:",req"`
-	PolicyDocument string `wire:",req"`
+	PolicyDocument string `wire:",req,encoded"`
 }
 
 type GetSAMLProviderInput struct {
@@ -890,7 +891,7 @@ type GetSAMLProviderOutput struct {
 }
 
 type GetSSHPublicKeyInput struct {
-	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SSHPublicKeyId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 	Encoding       string `wire:",req" enum:"SSH|PEM"`
 }
@@ -900,7 +901,7 @@ type GetSSHPublicKeyOutput struct {
 }
 
 type GetServerCertificateInput struct {
-	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetServerCertificateOutput struct {
@@ -951,7 +952,7 @@ type GetServiceLinkedRoleDeletionStatusOutput struct {
 }
 
 type GetUserInput struct {
-	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetUserOutput struct {
@@ -959,18 +960,18 @@ type GetUserOutput struct {
 }
 
 type GetUserPolicyInput struct {
-	UserName   string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName   string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type GetUserPolicyOutput struct {
 	UserName       string `wire:",req"`
 	PolicyName     string `wire:",req"`
-	PolicyDocument string `wire:",req"`
+	PolicyDocument string `wire:",req,encoded"`
 }
 
 type ListAccessKeysInput struct {
-	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -993,8 +994,8 @@ type ListAccountAliasesOutput struct {
 }
 
 type ListAttachedGroupPoliciesInput struct {
-	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"`
+	GroupName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1006,8 +1007,8 @@ type ListAttachedGroupPoliciesOutput struct {
 }
 
 type ListAttachedRolePoliciesInput struct {
-	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"`
+	RoleName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1019,8 +1020,8 @@ type ListAttachedRolePoliciesOutput struct {
 }
 
 type ListAttachedUserPoliciesInput struct {
-	UserName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"`
+	UserName   string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PathPrefix string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1046,7 +1047,7 @@ type ListDelegationRequestsOutput struct {
 type ListEntitiesForPolicyInput struct {
 	PolicyArn         string `wire:",req" min:"20" max:"2048"`
 	EntityFilter      string `enum:"User|Role|Group|LocalManagedPolicy|AWSManagedPolicy"`
-	PathPrefix        string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
+	PathPrefix        string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	PolicyUsageFilter string `enum:"PermissionsPolicy|PermissionsBoundary"`
 	Marker            string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems          *int32 `min:"1" max:"1000"`
@@ -1061,7 +1062,7 @@ type ListEntitiesForPolicyOutput struct {
 }
 
 type ListGroupPoliciesInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker    string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems  *int32 `min:"1" max:"1000"`
 }
@@ -1073,7 +1074,7 @@ type ListGroupPoliciesOutput struct {
 }
 
 type ListGroupsInput struct {
-	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*"`
+	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*" say:"It must begin with the / character and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1085,7 +1086,7 @@ type ListGroupsOutput struct {
 }
 
 type ListGroupsForUserInput struct {
-	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1097,7 +1098,7 @@ type ListGroupsForUserOutput struct {
 }
 
 type ListInstanceProfileTagsInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker              string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems            *int32 `min:"1" max:"1000"`
 }
@@ -1109,7 +1110,7 @@ type ListInstanceProfileTagsOutput struct {
 }
 
 type ListInstanceProfilesInput struct {
-	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*"`
+	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*" say:"It must begin with the / character and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1121,7 +1122,7 @@ type ListInstanceProfilesOutput struct {
 }
 
 type ListInstanceProfilesForRoleInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1145,7 +1146,7 @@ type ListMFADeviceTagsOutput struct {
 }
 
 type ListMFADevicesInput struct {
-	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1184,7 +1185,7 @@ type ListOrganizationsFeaturesOutput struct {
 type ListPoliciesInput struct {
 	Scope             string `enum:"All|AWS|Local"`
 	OnlyAttached      *bool
-	PathPrefix        string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/"`
+	PathPrefix        string `min:"1" max:"512" pattern:"((/[A-Za-z0-9\\.,\\+@=_-]+)*)/" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
 	PolicyUsageFilter string `enum:"PermissionsPolicy|PermissionsBoundary"`
 	Marker            string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems          *int32 `min:"1" max:"1000"`
@@ -1233,7 +1234,7 @@ type ListPolicyVersionsOutput struct {
 }
 
 type ListRolePoliciesInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1245,7 +1246,7 @@ type ListRolePoliciesOutput struct {
 }
 
 type ListRoleTagsInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1257,7 +1258,7 @@ type ListRoleTagsOutput struct {
 }
 
 type ListRolesInput struct {
-	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*"`
+	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*" say:"It must begin with the / character and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1287,7 +1288,7 @@ type ListSAMLProvidersOutput struct {
 }
 
 type ListSSHPublicKeysInput struct {
-	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1299,7 +1300,7 @@ type ListSSHPublicKeysOutput struct {
 }
 
 type ListServerCertificateTagsInput struct {
-	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker                string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems              *int32 `min:"1" max:"1000"`
 }
@@ -1311,7 +1312,7 @@ type ListServerCertificateTagsOutput struct {
 }
 
 type ListServerCertificatesInput struct {
-	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*"`
+	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*" say:"It must begin with the / character and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1323,7 +1324,7 @@ type ListServerCertificatesOutput struct {
 }
 
 type ListServiceSpecificCredentialsInput struct {
-	UserName    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	ServiceName string
 	AllUsers    *bool
 	Marker      string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
@@ -1337,7 +1338,7 @@ type ListServiceSpecificCredentialsOutput struct {
 }
 
 type ListSigningCertificatesInput struct {
-	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1349,7 +1350,7 @@ type ListSigningCertificatesOutput struct {
 }
 
 type ListUserPoliciesInput struct {
-	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1361,7 +1362,7 @@ type ListUserPoliciesOutput struct {
 }
 
 type ListUserTagsInput struct {
-	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Marker   string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems *int32 `min:"1" max:"1000"`
 }
@@ -1373,7 +1374,7 @@ type ListUserTagsOutput struct {
 }
 
 type ListUsersInput struct {
-	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*"`
+	PathPrefix string `min:"1" max:"512" pattern:"\\u002F[\\u0021-\\u007F]*" re:"\\x{002F}[\\x{0021}-\\x{007F}]*" say:"It must begin with the / character and contain only alphanumeric characters and/or / characters."`
 	Marker     string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 	MaxItems   *int32 `min:"1" max:"1000"`
 }
@@ -1397,38 +1398,38 @@ type ListVirtualMFADevicesOutput struct {
 }
 
 type PutGroupPolicyInput struct {
-	GroupName      string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName      string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
 type PutGroupPolicyOutput struct{}
 
 type PutRolePermissionsBoundaryInput struct {
-	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PermissionsBoundary string `wire:",req" min:"20" max:"2048"`
 }
 
 type PutRolePermissionsBoundaryOutput struct{}
 
 type PutRolePolicyInput struct {
-	RoleName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	RoleName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
 type PutRolePolicyOutput struct{}
 
 type PutUserPermissionsBoundaryInput struct {
-	UserName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PermissionsBoundary string `wire:",req" min:"20" max:"2048"`
 }
 
 type PutUserPermissionsBoundaryOutput struct{}
 
 type PutUserPolicyInput struct {
-	UserName       string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName       string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	PolicyName     string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
@@ -1449,21 +1450,21 @@ type RemoveClientIDFromOpenIDConnectProviderInput struct {
 type RemoveClientIDFromOpenIDConnectProviderOutput struct{}
 
 type RemoveRoleFromInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	RoleName            string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type RemoveRoleFromInstanceProfileOutput struct{}
 
 type RemoveUserFromGroupInput struct {
-	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	UserName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	UserName  string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type RemoveUserFromGroupOutput struct{}
 
 type ResetServiceSpecificCredentialInput struct {
-	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	ServiceSpecificCredentialId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 }
 
@@ -1472,7 +1473,7 @@ type ResetServiceSpecificCredentialOutput struct {
 }
 
 type ResyncMFADeviceInput struct {
-	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SerialNumber        string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
 	AuthenticationCode1 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
 	AuthenticationCode2 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
@@ -1541,7 +1542,7 @@ type SimulatePrincipalPolicyOutput struct {
 }
 
 type TagInstanceProfileInput struct {
-	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	InstanceProfileName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Tags                []Tag  `wire:",req" max:"50"`
 }
 
@@ -1569,7 +1570,7 @@ type TagPolicyInput struct {
 type TagPolicyOutput struct{}
 
 type TagRoleInput struct {
-	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Tags     []Tag  `wire:",req" max:"50"`
 }
 
@@ -1583,78 +1584,78 @@ type TagSAMLProviderInput struct {
 type TagSAMLProviderOutput struct{}
 
 type TagServerCertificateInput struct {
-	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Tags                  []Tag  `wire:",req" max:"50"`
 }
 
 type TagServerCertificateOutput struct{}
 
 type TagUserInput struct {
-	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Tags     []Tag  `wire:",req" max:"50"`
 }
 
 type TagUserOutput struct{}
 
 type UntagInstanceProfileInput struct {
-	InstanceProfileName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	TagKeys             []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	InstanceProfileName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	TagKeys             []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagInstanceProfileOutput struct{}
 
 type UntagMFADeviceInput struct {
 	SerialNumber string   `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
-	TagKeys      []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	TagKeys      []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagMFADeviceOutput struct{}
 
 type UntagOpenIDConnectProviderInput struct {
 	OpenIDConnectProviderArn string   `wire:",req" min:"20" max:"2048"`
-	TagKeys                  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	TagKeys                  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagOpenIDConnectProviderOutput struct{}
 
 type UntagPolicyInput struct {
 	PolicyArn string   `wire:",req" min:"20" max:"2048"`
-	TagKeys   []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	TagKeys   []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagPolicyOutput struct{}
 
 type UntagRoleInput struct {
-	RoleName string   `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
-	TagKeys  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	RoleName string   `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	TagKeys  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagRoleOutput struct{}
 
 type UntagSAMLProviderInput struct {
 	SAMLProviderArn string   `wire:",req" min:"20" max:"2048"`
-	TagKeys         []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	TagKeys         []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagSAMLProviderOutput struct{}
 
 type UntagServerCertificateInput struct {
-	ServerCertificateName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	TagKeys               []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	ServerCertificateName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	TagKeys               []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagServerCertificateOutput struct{}
 
 type UntagUserInput struct {
-	UserName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	TagKeys  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	UserName string   `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	TagKeys  []string `wire:",req" max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+" enotnull:"true"`
 }
 
 type UntagUserOutput struct{}
 
 type UpdateAccessKeyInput struct {
-	UserName    string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+"`
+	UserName    string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	AccessKeyId string `wire:",req" min:"16" max:"128" pattern:"[\\w]+" say:"It must contain only alphanumeric characters."`
 	Status      string `wire:",req" enum:"Active|Inactive|Expired"`
 }
 
@@ -1675,7 +1676,7 @@ type UpdateAccountPasswordPolicyInput struct {
 type UpdateAccountPasswordPolicyOutput struct{}
 
 type UpdateAssumeRolePolicyInput struct {
-	RoleName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	PolicyDocument string `wire:",req" min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
@@ -1689,15 +1690,15 @@ type UpdateDelegationRequestInput struct {
 type UpdateDelegationRequestOutput struct{}
 
 type UpdateGroupInput struct {
-	GroupName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	NewPath      string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	NewGroupName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	GroupName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	NewPath      string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	NewGroupName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type UpdateGroupOutput struct{}
 
 type UpdateLoginProfileInput struct {
-	UserName              string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName              string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Password              string `wire:",sensitive" min:"1" max:"128" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	PasswordResetRequired *bool
 }
@@ -1712,7 +1713,7 @@ type UpdateOpenIDConnectProviderThumbprintInput struct {
 type UpdateOpenIDConnectProviderThumbprintOutput struct{}
 
 type UpdateRoleInput struct {
-	RoleName           string  `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName           string  `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Description        *string `max:"1000" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{00A1}-\\x{00FF}]*"`
 	MaxSessionDuration *int32  `min:"3600" max:"43200"`
 }
@@ -1720,7 +1721,7 @@ type UpdateRoleInput struct {
 type UpdateRoleOutput struct{}
 
 type UpdateRoleDescriptionInput struct {
-	RoleName    string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	RoleName    string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	Description string `wire:",req" max:"1000" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u00A1-\\u00FF]*" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{00A1}-\\x{00FF}]*"`
 }
 
@@ -1741,7 +1742,7 @@ type UpdateSAMLProviderOutput struct {
 }
 
 type UpdateSSHPublicKeyInput struct {
-	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName       string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SSHPublicKeyId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 	Status         string `wire:",req" enum:"Active|Inactive|Expired"`
 }
@@ -1749,15 +1750,15 @@ type UpdateSSHPublicKeyInput struct {
 type UpdateSSHPublicKeyOutput struct{}
 
 type UpdateServerCertificateInput struct {
-	ServerCertificateName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	NewPath                  string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	NewServerCertificateName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	ServerCertificateName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	NewPath                  string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	NewServerCertificateName string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type UpdateServerCertificateOutput struct{}
 
 type UpdateServiceSpecificCredentialInput struct {
-	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName                    string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	ServiceSpecificCredentialId string `wire:",req" min:"20" max:"128" pattern:"[\\w]+"`
 	Status                      string `wire:",req" enum:"Active|Inactive|Expired"`
 }
@@ -1765,7 +1766,7 @@ type UpdateServiceSpecificCredentialInput struct {
 type UpdateServiceSpecificCredentialOutput struct{}
 
 type UpdateSigningCertificateInput struct {
-	UserName      string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName      string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	CertificateId string `wire:",req" min:"24" max:"128" pattern:"[\\w]+"`
 	Status        string `wire:",req" enum:"Active|Inactive|Expired"`
 }
@@ -1773,15 +1774,15 @@ type UpdateSigningCertificateInput struct {
 type UpdateSigningCertificateOutput struct{}
 
 type UpdateUserInput struct {
-	UserName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
-	NewPath     string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	NewUserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName    string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
+	NewPath     string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	NewUserName string `min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 }
 
 type UpdateUserOutput struct{}
 
 type UploadSSHPublicKeyInput struct {
-	UserName         string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+"`
+	UserName         string `wire:",req" min:"1" max:"64" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SSHPublicKeyBody string `wire:",req" min:"1" max:"16384" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
@@ -1790,8 +1791,8 @@ type UploadSSHPublicKeyOutput struct {
 }
 
 type UploadServerCertificateInput struct {
-	Path                  string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})"`
-	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	Path                  string `min:"1" max:"512" pattern:"(\\u002F)|(\\u002F[\\u0021-\\u007E]+\\u002F)" re:"(\\x{002F})|(\\x{002F}[\\x{0021}-\\x{007E}]+\\x{002F})" say:"It must begin and end with / and contain only alphanumeric characters and/or / characters."`
+	ServerCertificateName string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	CertificateBody       string `wire:",req" min:"1" max:"16384" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	PrivateKey            string `wire:",req,sensitive" min:"1" max:"16384" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	CertificateChain      string `min:"1" max:"2097152" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
@@ -1804,7 +1805,7 @@ type UploadServerCertificateOutput struct {
 }
 
 type UploadSigningCertificateInput struct {
-	UserName        string `min:"1" max:"128" pattern:"[\\w+=,.@-]+"`
+	UserName        string `min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	CertificateBody string `wire:",req" min:"1" max:"16384" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 }
 
@@ -2023,7 +2024,7 @@ type Policy struct {
 
 type PolicyDetail struct {
 	PolicyName     string
-	PolicyDocument string
+	PolicyDocument string `wire:",encoded"`
 }
 
 type PolicyGrantingServiceAccess struct {
@@ -2056,7 +2057,7 @@ type PolicyUser struct {
 }
 
 type PolicyVersion struct {
-	Document         string
+	Document         string `wire:",encoded"`
 	VersionId        string
 	IsDefaultVersion bool `wire:",always"`
 	CreateDate       time.Time
@@ -2082,7 +2083,7 @@ type Role struct {
 	RoleId                   string    `wire:",req"`
 	Arn                      string    `wire:",req"`
 	CreateDate               time.Time `wire:",req"`
-	AssumeRolePolicyDocument string
+	AssumeRolePolicyDocument string    `wire:",encoded"`
 	Description              string
 	MaxSessionDuration       int32
 	PermissionsBoundary      *AttachedPermissionsBoundary
@@ -2096,7 +2097,7 @@ type RoleDetail struct {
 	RoleId                   string
 	Arn                      string
 	CreateDate               time.Time
-	AssumeRolePolicyDocument string
+	AssumeRolePolicyDocument string `wire:",encoded"`
 	InstanceProfileList      []InstanceProfile
 	RolePolicyList           []PolicyDetail
 	AttachedManagedPolicies  []AttachedPolicy

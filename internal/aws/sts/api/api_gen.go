@@ -32,66 +32,72 @@ var Model = &wire.Model{
 }
 
 type AssumeRoleInput struct {
-	RoleArn           string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
-	RoleSessionName   string `wire:",req" min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
-	PolicyArns        []PolicyDescriptorType
-	Policy            string            `min:"1" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	DurationSeconds   *int32            `min:"900" max:"43200"`
-	Tags              []Tag             `max:"50"`
-	TransitiveTagKeys []string          `max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
-	ExternalId        string            `min:"2" max:"1224" pattern:"[\\w+=,.@:\\/-]*"`
-	SerialNumber      string            `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
-	TokenCode         string            `min:"6" max:"6" pattern:"[\\d]*"`
-	SourceIdentity    string            `min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
-	ProvidedContexts  []ProvidedContext `min:"1" max:"5"`
+	RoleArn                 string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
+	RoleSessionName         string `wire:",req" min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
+	PolicyArns              []PolicyDescriptorType
+	Policy                  string            `min:"1" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	DurationSeconds         *int32            `min:"900" max:"43200"`
+	Tags                    []Tag             `max:"50"`
+	TransitiveTagKeys       []string          `max:"50" emin:"1" emax:"128" epattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
+	ExternalId              string            `min:"2" max:"1224" pattern:"[\\w+=,.@:\\/-]*"`
+	MinimumSessionTokenSize *int32            `min:"0" max:"4096"`
+	SerialNumber            string            `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
+	TokenCode               string            `min:"6" max:"6" pattern:"[\\d]*"`
+	SourceIdentity          string            `min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
+	ProvidedContexts        []ProvidedContext `min:"1" max:"5"`
 }
 
 type AssumeRoleOutput struct {
-	Credentials      *Credentials
-	AssumedRoleUser  *AssumedRoleUser
-	PackedPolicySize int32
-	SourceIdentity   string
+	Credentials                               *Credentials
+	AssumedRoleUser                           *AssumedRoleUser
+	PackedPolicySize                          int32
+	SessionTokenSize, SessionTokenUtilization int32
+	SourceIdentity                            string
 }
 
 type AssumeRoleWithSAMLInput struct {
-	RoleArn         string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
-	PrincipalArn    string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
-	SAMLAssertion   string `wire:",req,sensitive" min:"4" max:"100000"`
-	PolicyArns      []PolicyDescriptorType
-	Policy          string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	DurationSeconds *int32 `min:"900" max:"43200"`
+	RoleArn                 string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
+	PrincipalArn            string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
+	SAMLAssertion           string `wire:",req,sensitive" min:"4" max:"100000"`
+	PolicyArns              []PolicyDescriptorType
+	Policy                  string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	DurationSeconds         *int32 `min:"900" max:"43200"`
+	MinimumSessionTokenSize *int32 `min:"0" max:"4096"`
 }
 
 type AssumeRoleWithSAMLOutput struct {
-	Credentials      *Credentials
-	AssumedRoleUser  *AssumedRoleUser
-	PackedPolicySize int32
-	Subject          string
-	SubjectType      string
-	Issuer           string
-	Audience         string
-	NameQualifier    string
-	SourceIdentity   string
+	Credentials                               *Credentials
+	AssumedRoleUser                           *AssumedRoleUser
+	PackedPolicySize                          int32
+	SessionTokenSize, SessionTokenUtilization int32
+	Subject                                   string
+	SubjectType                               string
+	Issuer                                    string
+	Audience                                  string
+	NameQualifier                             string
+	SourceIdentity                            string
 }
 
 type AssumeRoleWithWebIdentityInput struct {
-	RoleArn          string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
-	RoleSessionName  string `wire:",req" min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
-	WebIdentityToken string `wire:",req,sensitive" min:"4" max:"20000"`
-	ProviderId       string `min:"4" max:"2048"`
-	PolicyArns       []PolicyDescriptorType
-	Policy           string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	DurationSeconds  *int32 `min:"900" max:"43200"`
+	RoleArn                 string `wire:",req" min:"20" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u007E\\u0085\\u00A0-\\uD7FF\\uE000-\\uFFFD\\u10000-\\u10FFFF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{007E}\\x{0085}\\x{00A0}-\\x{D7FF}\\x{E000}-\\x{FFFD}\\x{10000}-\\x{10FFFF}]+"`
+	RoleSessionName         string `wire:",req" min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
+	WebIdentityToken        string `wire:",req,sensitive" min:"4" max:"20000"`
+	ProviderId              string `min:"4" max:"2048"`
+	PolicyArns              []PolicyDescriptorType
+	Policy                  string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	DurationSeconds         *int32 `min:"900" max:"43200"`
+	MinimumSessionTokenSize *int32 `min:"0" max:"4096"`
 }
 
 type AssumeRoleWithWebIdentityOutput struct {
-	Credentials                 *Credentials
-	SubjectFromWebIdentityToken string
-	AssumedRoleUser             *AssumedRoleUser
-	PackedPolicySize            int32
-	Provider                    string
-	Audience                    string
-	SourceIdentity              string
+	Credentials                               *Credentials
+	SubjectFromWebIdentityToken               string
+	AssumedRoleUser                           *AssumedRoleUser
+	PackedPolicySize                          int32
+	SessionTokenSize, SessionTokenUtilization int32
+	Provider                                  string
+	Audience                                  string
+	SourceIdentity                            string
 }
 
 type AssumeRootInput struct {
@@ -150,7 +156,7 @@ type GetFederationTokenInput struct {
 type GetFederationTokenOutput struct {
 	Credentials      *Credentials
 	FederatedUser    *FederatedUser
-	PackedPolicySize int32
+	PackedPolicySize int32 `wire:",always"`
 }
 
 type GetSessionTokenInput struct {
