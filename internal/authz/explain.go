@@ -1,0 +1,105 @@
+package authz
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// An Explanation tells how a decision came about. Its JSON form is stable.
+type Explanation struct {
+	RequestID string             `json:"requestId"`
+	Time      time.Time          `json:"time"`
+	Event     string             `json:"event,omitempty"` // "sts:AssumeRole", the operation that asked
+	Principal string             `json:"principal"`
+	Account   string             `json:"account,omitempty"`
+	Action    policy.Action      `json:"action"`
+	Resource  arn.ARN            `json:"resource"`
+	Owner     string             `json:"resourceAccount,omitempty"`
+	Decision  string             `json:"decision"` // allowed, explicitDeny, implicitDeny
+	DecidedBy Layer              `json:"decidedBy"`
+	Policy    string             `json:"policy,omitempty"`
+	Reason    string             `json:"reason"`
+	Layers    []LayerExplanation `json:"layers"`
+	Context   []ContextKey       `json:"context"`
+	Missing   []string           `json:"missing,omitempty"` // keys that conditions asked for and the request lacks
+}
+
+// A LayerExplanation is one layer's part.
+type LayerExplanation struct {
+	Layer    Layer               `json:"layer"`
+	Verdict  string              `json:"verdict"` // allow, explicitDeny, implicitDeny
+	Policies []PolicyExplanation `json:"policies,omitempty"`
+}
+
+// A PolicyExplanation is one policy's part: what each of its statements said.
+type PolicyExplanation struct {
+	Name       string                  `json:"name"`
+	ARN        arn.ARN                 `json:"arn,omitempty"`
+	Verdict    string                  `json:"verdict"`
+	Statements []policy.StatementTrace `json:"statements,omitempty"`
+}
+
+// A ContextKey is a condition key of the request.
+type ContextKey struct {
+	Key    string   `json:"key"`
+	Values []string `json:"values"`
+	From   string   `json:"from"` // principal, session, network, request, clock, resource
+}
+
+// layer makes room for a layer and returns it; levels of one layer follow each other.
+func (x *Explanation) layer(l Layer) *LayerExplanation {
+	x.Layers = append(x.Layers, LayerExplanation{Layer: l})
+	return &x.Layers[len(x.Layers)-1]
+}
+
+func (x *Explanation) missing(keys []string) {
+	for _, k := range keys {
+		if !slices.Contains(x.Missing, k) {
+			x.Missing = append(x.Missing, k)
+		}
+	}
+}
+
+func (l *LayerExplanation) settle(a answer) { l.Verdict = verdict(a.allowed, a.denied) }
+
+func explained(p *Policy, r policy.Result, t *policy.Trace) PolicyExplanation {
+	return PolicyExplanation{Name: p.Name, ARN: p.ARN, Verdict: verdict(r.Allowed, r.Denied), Statements: t.Statements}
+}
+
+func verdict(allowed, denied bool) string {
+	switch {
+	case denied:
+		return "explicitDeny"
+	case allowed:
+		return "allow"
+	}
+	return "implicitDeny"
+}
+
+// describe writes what is not the layers' part.
+func (x *Explanation) describe(r *Request, d Decision) {
+	c := r.Call
+	x.RequestID, x.Time = c.RequestID, c.Time
+	x.Principal, x.Account = string(c.Caller.ARN), c.Account
+	if !r.signed() {
+		x.Principal = "anonymous"
+	}
+	x.Action, x.Resource, x.Owner = r.Check.Action, r.Check.ARN, r.owner()
+	x.DecidedBy, x.Policy = d.Layer, d.Policy.Name
+	x.Context = r.keys()
+	slices.SortStableFunc(x.Layers, func(a, b LayerExplanation) int { return int(a.Layer) - int(b.Layer) })
+	switch {
+	case d.Allowed && d.Policy.Name == "":
+		x.Decision, x.Reason = "allowed", "the root user of the account needs no policy, and nothing denies it"
+	case d.Allowed:
+		x.Decision, x.Reason = "allowed", fmt.Sprintf("the %s %q allows it, and nothing denies it", d.Layer, d.Policy.Name)
+	case d.Explicit:
+		x.Decision, x.Reason = "explicitDeny", fmt.Sprintf("a Deny in the %s %q matches", d.Layer, d.Policy.Name)
+	default:
+		x.Decision, x.Reason = "implicitDeny", fmt.Sprintf("no %s allows %s on %s", d.Layer, r.Check.Action, r.Check.ARN)
+	}
+}

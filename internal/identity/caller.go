@@ -1,0 +1,150 @@
+package identity
+
+import (
+	"strings"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/store"
+)
+
+// A Caller is who makes a call, as authentication found them. The zero value is
+// the anonymous caller.
+type Caller struct {
+	Type        CallerType
+	Account     string  // "" when anonymous or a service
+	ARN         arn.ARN // as sts:GetCallerIdentity says it; "" when anonymous
+	UserID      string  // aws:userid: AIDA..., AROA...:session, 111122223333:name, 111122223333
+	AccessKeyID string
+
+	User    *User    // of a user, of their GetSessionToken session, and the one who federated
+	Role    *Role    // of a role session
+	Session *Session // of temporary credentials
+	Service string   // of a service principal: "ec2.amazonaws.com"
+}
+
+// A CallerType is the kind of a caller, in the words of the aws:PrincipalType key.
+type CallerType string
+
+const (
+	Anonymous     CallerType = ""
+	RootUser      CallerType = "Account"
+	IAMUser       CallerType = "User"
+	AssumedRole   CallerType = "AssumedRole"
+	FederatedUser CallerType = "FederatedUser"
+	AWSService    CallerType = "Service"
+)
+
+// Tags returns the tags of the principal: the role's or user's own, over which
+// session tags take precedence, without regard to the case of keys.
+func (c *Caller) Tags() []api.Tag {
+	var own []api.Tag
+	switch {
+	case c.Role != nil:
+		own = c.Role.Tags
+	case c.User != nil && c.Type == IAMUser:
+		own = c.User.Tags
+	}
+	if c.Session == nil || len(c.Session.Tags) == 0 {
+		return own
+	}
+	tags := make([]api.Tag, 0, len(own)+len(c.Session.Tags))
+	for _, t := range c.Session.Tags {
+		tags = append(tags, api.Tag{Key: t.Key, Value: t.Value})
+	}
+	for _, t := range own {
+		if c.Session.Tag(t.Key) == nil {
+			tags = append(tags, t)
+		}
+	}
+	return tags
+}
+
+// RootCaller is the root user of an account.
+func RootCaller(account, accessKeyID string) *Caller {
+	return &Caller{Type: RootUser, Account: account, ARN: RootARN(account), UserID: account, AccessKeyID: accessKeyID}
+}
+
+// UserCaller is a user with long-term credentials.
+func UserCaller(u *User, accessKeyID string) *Caller {
+	a := arn.ARN(u.Arn)
+	return &Caller{Type: IAMUser, Account: a.Account(), ARN: a, UserID: u.UserId, AccessKeyID: accessKeyID, User: u}
+}
+
+// AssumedRoleARN is the ARN of a role session, which leaves out the role's path.
+func AssumedRoleARN(account, role, session string) arn.ARN {
+	return arn.ARN("arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session)
+}
+
+// sessionCaller is who holds a session now: nil when its role or user is no more.
+func sessionCaller(r store.Reader, s *Session) *Caller {
+	c := &Caller{Account: s.Account, AccessKeyID: s.AccessKeyID, Session: s}
+	switch s.Type {
+	case AssumedRole:
+		c.Role = RoleByID(r, s.Principal)
+		if c.Role == nil {
+			return nil
+		}
+		c.Type = AssumedRole
+		c.ARN = AssumedRoleARN(s.Account, c.Role.RoleName, s.Name)
+		c.UserID = s.Principal + ":" + s.Name
+	case FederatedUser:
+		if s.Principal != "" {
+			if c.User = UserByID(r, s.Principal); c.User == nil {
+				return nil
+			}
+		}
+		c.Type = FederatedUser
+		c.ARN = arn.ARN("arn:aws:sts::" + s.Account + ":federated-user/" + s.Name)
+		c.UserID = s.Account + ":" + s.Name
+	case IAMUser:
+		if c.User = UserByID(r, s.Principal); c.User == nil {
+			return nil
+		}
+		c.Type, c.ARN, c.UserID = IAMUser, arn.ARN(c.User.Arn), c.User.UserId
+	case RootUser:
+		c.Type, c.ARN, c.UserID = RootUser, RootARN(s.Account), s.Account
+	default:
+		return nil
+	}
+	return c
+}
+
+// A Session is what temporary credentials stand for. It lives in the session
+// token and nowhere else.
+type Session struct {
+	Type           CallerType // AssumedRole, FederatedUser, or IAMUser and RootUser for GetSessionToken
+	AccessKeyID    string     // ASIA...
+	Account        string
+	Principal      string // unique id of the role or user; "" for the root
+	Name           string // role session name, or federated user's
+	Issued         time.Time
+	Expires        time.Time
+	Policy         Document  // inline session policy
+	PolicyARNs     []arn.ARN // managed session policies
+	Tags           []SessionTag
+	SourceIdentity string
+	MFA            time.Time // when the caller authenticated with MFA; zero when they did not
+	Provider       string    // aws:FederatedProvider
+	Chained        bool      // assumed by a role session
+}
+
+// A SessionTag is a session tag; a transitive one goes on to sessions assumed from this one.
+type SessionTag struct {
+	Key, Value string
+	Transitive bool
+}
+
+// Tag returns the session tag with the key, without regard to case; nil if there is none.
+func (s *Session) Tag(key string) *SessionTag {
+	for i := range s.Tags {
+		if strings.EqualFold(s.Tags[i].Key, key) {
+			return &s.Tags[i]
+		}
+	}
+	return nil
+}
+
+// Restricted reports whether session policies limit the session.
+func (s *Session) Restricted() bool { return !s.Policy.IsZero() || len(s.PolicyARNs) > 0 }

@@ -1,0 +1,215 @@
+// Package identity holds who there is and the rules that make them who they
+// are: accounts, users, groups, roles, policies, instance profiles, access keys,
+// and the sealed sessions of temporary credentials.
+//
+// An entity is the type that AWS's API shows, with what the wire does not show
+// beside it, in one table of the store:
+//
+//	user := identity.Users.Get(state, identity.Key(account, "alice"))
+//	fmt.Println(user.Arn, user.UserId, len(user.Inline))
+//
+// Names are unique in an account without regard to case, so Key folds it; the
+// entity keeps the name as it was written. A unique id (AIDA..., AROA...) is
+// never used again, and IDs finds an entity by it: that is how a session knows
+// its role and a trust policy its principal, through renaming, and how both
+// lose them when the entity is deleted, even if one of the same name is made.
+//
+// Temporary credentials are sealed, not stored. A session token holds the whole
+// session, encrypted and authenticated by a key of the Keyring, and the secret
+// access key is derived from it. See the comment of Keyring.
+//
+// Nothing here decides what anyone may do; package authz does.
+package identity
+
+import (
+	"strings"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/store"
+)
+
+// The tables. Entities with names have keys made by Key, keys of access keys and
+// unique ids are themselves, accounts' are their ids.
+var (
+	Accounts = store.NewTable[Account]("accounts")
+	Users    = store.NewTable[User]("users")
+	Groups   = store.NewTable[Group]("groups")
+	Roles    = store.NewTable[Role]("roles")
+	Policies = store.NewTable[Policy]("policies")
+	Profiles = store.NewTable[Profile]("profiles")
+	Keys     = store.NewTable[AccessKey]("keys")
+	KeysOf   = store.NewTable[struct{}]("keysof")  // Key(account, user) + "/" + access key id; the root's user is ""
+	Members  = store.NewTable[struct{}]("members") // Key(account, group) + "/" + folded user name
+	IDs      = store.NewTable[Ref]("ids")          // unique id -> the entity
+	LastUsed = store.NewTable[Use]("lastused")     // role id or access key id -> its last use
+	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
+)
+
+// Key is the key of a named entity of an account.
+func Key(account, name string) string { return account + "/" + strings.ToLower(name) }
+
+// An Account is an AWS account. Its root user is not an entity: whoever calls
+// with an access key of no user is the root.
+type Account struct {
+	ID          string // 12 digits
+	Name        string
+	Created     time.Time
+	Management  bool   // the first account: the management account of the organisation
+	CanonicalID string // 64 hexadecimal digits, by which S3 shows the owner
+}
+
+// Root is the ARN of the account's root user.
+func (a *Account) Root() arn.ARN { return RootARN(a.ID) }
+
+// RootARN is the ARN of an account's root user, which as a principal in a policy
+// stands for the whole account.
+func RootARN(account string) arn.ARN { return arn.ARN("arn:aws:iam::" + account + ":root") }
+
+// A User is an IAM user.
+type User struct {
+	api.User
+	Inline   map[string]Document `json:",omitempty"` // by name, as written
+	Attached []arn.ARN           `json:",omitempty"` // managed policies, in the order of attachment
+	Groups   []string            `json:",omitempty"` // keys of groups
+	Keys     int                 `json:",omitempty"` // how many access keys there are in KeysOf
+}
+
+// A Group is an IAM group.
+type Group struct {
+	api.Group
+	Inline   map[string]Document `json:",omitempty"`
+	Attached []arn.ARN           `json:",omitempty"`
+	Users    int                 `json:",omitempty"` // how many there are in Members
+}
+
+// A Role is an IAM role. Trust is its trust policy with principals by unique id;
+// api.Role's own document field is empty in the store.
+type Role struct {
+	api.Role
+	Trust    Document
+	Inline   map[string]Document `json:",omitempty"`
+	Attached []arn.ARN           `json:",omitempty"`
+	Profiles int                 `json:",omitempty"` // how many instance profiles hold it
+}
+
+// A Policy is a customer managed policy.
+type Policy struct {
+	api.Policy
+	Versions []Version // oldest first
+	Next     int       // number of the next version; numbers are never used again
+}
+
+// A Version is one version of a managed policy.
+type Version struct {
+	ID       string // "v1"
+	Created  time.Time
+	Document Document
+}
+
+// Default returns the default version.
+func (p *Policy) Default() Version {
+	v, _ := p.Version(p.DefaultVersionId)
+	return v
+}
+
+// Version returns the version with the id.
+func (p *Policy) Version(id string) (Version, bool) {
+	for _, v := range p.Versions {
+		if v.ID == id {
+			return v, true
+		}
+	}
+	return Version{}, false
+}
+
+// A Profile is an instance profile; Role is the key of its role, if it has one.
+type Profile struct {
+	api.InstanceProfile
+	Role string `json:",omitempty"`
+}
+
+// An AccessKey is a long-term access key of a user, or of the account's root
+// when User is empty.
+type AccessKey struct {
+	ID      string
+	Account string
+	User    string `json:",omitempty"` // unique id
+	Sealed  string // the secret access key, by the Vault, under ID
+	Active  bool
+	Created time.Time
+}
+
+// A Ref tells which entity has a unique id.
+type Ref struct {
+	Kind Kind
+	Key  string
+}
+
+// A Kind is a kind of entity, in IAM's own word: it begins the resource part of its ARN.
+type Kind string
+
+const (
+	UserKind    Kind = "user"
+	GroupKind   Kind = "group"
+	RoleKind    Kind = "role"
+	PolicyKind  Kind = "policy"
+	ProfileKind Kind = "instance-profile"
+)
+
+// A Use is the last use of an access key or a role.
+type Use struct {
+	Time    time.Time
+	Region  string
+	Service string `json:",omitempty"`
+}
+
+// Counts are the numbers that quotas are held against. They are written by all
+// who make or delete an entity, so that two who do it at once see each other.
+type Counts struct {
+	Users, Groups, Roles, Policies, Profiles int
+}
+
+// UserByID finds a user by unique id; nil if there is none.
+func UserByID(r store.Reader, id string) *User {
+	if ref := IDs.Get(r, id); ref != nil && ref.Kind == UserKind {
+		return Users.Get(r, ref.Key)
+	}
+	return nil
+}
+
+// RoleByID finds a role by unique id; nil if there is none.
+func RoleByID(r store.Reader, id string) *Role {
+	if ref := IDs.Get(r, id); ref != nil && ref.Kind == RoleKind {
+		return Roles.Get(r, ref.Key)
+	}
+	return nil
+}
+
+// UserByARN, RoleByARN, PolicyByARN find an entity by its whole ARN, path and all; nil if there is none.
+func UserByARN(r store.Reader, a arn.ARN) *User {
+	if u := Users.Get(r, keyOf(a)); u != nil && u.Arn == string(a) {
+		return u
+	}
+	return nil
+}
+
+func RoleByARN(r store.Reader, a arn.ARN) *Role {
+	if role := Roles.Get(r, keyOf(a)); role != nil && role.Arn == string(a) {
+		return role
+	}
+	return nil
+}
+
+func PolicyByARN(r store.Reader, a arn.ARN) *Policy {
+	if p := Policies.Get(r, keyOf(a)); p != nil && p.Arn == string(a) {
+		return p
+	}
+	return nil
+}
+
+func keyOf(a arn.ARN) string {
+	resource := a.Resource()
+	return Key(a.Account(), resource[strings.LastIndexByte(resource, '/')+1:])
+}

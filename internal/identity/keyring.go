@@ -1,0 +1,510 @@
+package identity
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/store"
+)
+
+// Why credentials were not accepted. The one who presented them is told no more
+// than AWS tells; see package server.
+var (
+	ErrUnknownKey   = errors.New("the access key is unknown or inactive")
+	ErrInvalidToken = errors.New("the session token is not valid")
+	ErrExpiredToken = errors.New("the session token is expired")
+)
+
+// ErrSessionTooLarge is returned by Seal for a session whose token would be
+// larger than MaxToken; Percent says by how much of the allotted space.
+type ErrSessionTooLarge struct{ Percent int }
+
+func (e ErrSessionTooLarge) Error() string {
+	return fmt.Sprintf("the session token takes %d%% of the allotted space", e.Percent)
+}
+
+const (
+	// MaxToken is the size of the largest session token, in bytes.
+	MaxToken = 4096
+	// MaxSession is the longest that a session can live: GetSessionToken's 36 hours.
+	MaxSession = 36 * time.Hour
+
+	rotateAfter  = 24 * time.Hour // a sealing key seals no longer than this
+	forgetAfter  = rotateAfter + MaxSession + time.Hour
+	tokenVersion = 1
+)
+
+// A sealingKey seals sessions. It is stored sealed by the Vault, under its id.
+type sealingKey struct {
+	ID      string // 8 hexadecimal digits
+	Sealed  string
+	Created time.Time
+}
+
+var sealingKeys = store.NewTable[sealingKey]("sealing") // key: creation time, id
+
+// A Keyring turns sessions into credentials and credentials into callers.
+//
+// A session token is
+//
+//	version (1 byte)  id of the sealing key (4)  nonce (12)  AES-256-GCM(session)
+//
+// in base64, where the access key id is authenticated with it. Any bit changed,
+// or another access key id, and it does not open. The secret access key is
+// HMAC-SHA256 of the token's nonce and access key id under a second key derived from the
+// same sealing key; it is not in the token. Sealing keys are in the store, so
+// that all servers of a store accept each other's sessions and a restart keeps
+// them; they are renewed daily and kept for as long as a session may live.
+type Keyring struct {
+	vault *Vault
+
+	mu     sync.Mutex
+	byID   map[[4]byte]*sealer
+	opened [2]map[string]*openedToken // two generations: the older is dropped when the newer is full
+}
+
+type sealer struct {
+	id       [4]byte
+	aead     cipher.AEAD // of sessions
+	messages cipher.AEAD // of authorization messages
+	secret   []byte      // secret access keys are derived from it
+}
+
+type openedToken struct {
+	session *Session
+	secret  Secret
+}
+
+const maxOpened = 4096 // tokens remembered in a generation
+
+// NewKeyring returns a keyring that opens the store's secrets with the vault.
+func NewKeyring(v *Vault) *Keyring {
+	return &Keyring{vault: v, byID: map[[4]byte]*sealer{}, opened: [2]map[string]*openedToken{{}, {}}}
+}
+
+// Rotate makes a new sealing key when the newest is a day old or there is none,
+// and deletes those that no living session can need. It is called at start and
+// from time to time.
+func (k *Keyring) Rotate(ctx context.Context, db *store.DB, now time.Time) error {
+	return db.Update(ctx, func(tx *store.Tx) error {
+		var newest time.Time
+		for key, s := range sealingKeys.All(tx, "") {
+			if _, err := k.vault.Open(s.ID, s.Sealed); err != nil {
+				return fmt.Errorf("reading the sealing keys: %w", err)
+			}
+			newest = s.Created
+			if now.Sub(s.Created) > forgetAfter {
+				sealingKeys.Delete(tx, key)
+			}
+		}
+		if !newest.IsZero() && now.Sub(newest) < rotateAfter {
+			return nil
+		}
+		var id [4]byte
+		var key [32]byte
+		rand.Read(id[:])
+		rand.Read(key[:])
+		s := &sealingKey{ID: hex.EncodeToString(id[:]), Created: now}
+		s.Sealed = k.vault.Seal(s.ID, NewSecret(string(key[:])))
+		sealingKeys.Put(tx, now.UTC().Format("20060102150405")+"-"+s.ID, s)
+		return nil
+	})
+}
+
+// newest returns the sealer to seal with.
+func (k *Keyring) newest(r store.Reader) (*sealer, error) {
+	var last *sealingKey
+	for _, s := range sealingKeys.All(r, "") {
+		last = s
+	}
+	if last == nil {
+		return nil, errors.New("there is no sealing key")
+	}
+	return k.sealer(last)
+}
+
+func (k *Keyring) find(r store.Reader, id [4]byte) (*sealer, error) {
+	k.mu.Lock()
+	s := k.byID[id]
+	k.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	name := hex.EncodeToString(id[:])
+	for _, s := range sealingKeys.All(r, "") {
+		if s.ID == name {
+			return k.sealer(s)
+		}
+	}
+	return nil, ErrInvalidToken
+}
+
+func (k *Keyring) sealer(s *sealingKey) (*sealer, error) {
+	var id [4]byte
+	if _, err := hex.Decode(id[:], []byte(s.ID)); err != nil {
+		return nil, fmt.Errorf("sealing key %q: %w", s.ID, err)
+	}
+	k.mu.Lock()
+	known := k.byID[id]
+	k.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	key, err := k.vault.Open(s.ID, s.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	derive := func(use string) []byte {
+		b, err := hkdf.Key(sha256.New, []byte(key.Reveal()), nil, use, 32)
+		if err != nil {
+			panic(err) // only for lengths that we do not ask
+		}
+		return b
+	}
+	made := &sealer{id: id, secret: derive("iamd session secret v1")}
+	if made.aead, err = newAEAD(derive("iamd session v1")); err != nil {
+		return nil, err
+	}
+	if made.messages, err = newAEAD(derive("iamd authorization message v1")); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	k.byID[id] = made
+	k.mu.Unlock()
+	return made, nil
+}
+
+// Credentials are temporary credentials as STS returns them.
+type Credentials struct {
+	AccessKeyID  string
+	Secret       Secret
+	SessionToken string
+	Expires      time.Time
+}
+
+// Seal makes the credentials of a session and sets its AccessKeyID. It writes
+// nothing.
+func (k *Keyring) Seal(r store.Reader, s *Session) (Credentials, error) {
+	sealer, err := k.newest(r)
+	if err != nil {
+		return Credentials{}, err
+	}
+	s.AccessKeyID = NewKeyID(TemporaryKeyPrefix, s.Account)
+	token := make([]byte, 0, 512)
+	token = append(token, tokenVersion)
+	token = append(token, sealer.id[:]...)
+	token = sealer.aead.Seal(token, nil, pack(s), []byte(s.AccessKeyID))
+	size := base64.StdEncoding.EncodedLen(len(token))
+	if size > MaxToken {
+		return Credentials{}, ErrSessionTooLarge{size * 100 / MaxToken}
+	}
+	return Credentials{
+		AccessKeyID:  s.AccessKeyID,
+		Secret:       sealer.secretKey(s.AccessKeyID, token),
+		SessionToken: base64.StdEncoding.EncodeToString(token),
+		Expires:      s.Expires,
+	}, nil
+}
+
+func (s *sealer) secretKey(accessKeyID string, token []byte) Secret {
+	mac := hmac.New(sha256.New, s.secret)
+	mac.Write(token[5:17]) // the nonce
+	io.WriteString(mac, accessKeyID)
+	return Secret{base64.StdEncoding.EncodeToString(mac.Sum(nil)[:30])}
+}
+
+// Open returns the session that a token stands for and the secret access key
+// that goes with it, or ErrInvalidToken. It does not look at the clock.
+func (k *Keyring) Open(r store.Reader, accessKeyID, token string) (*Session, Secret, error) {
+	if len(token) > MaxToken {
+		return nil, Secret{}, ErrInvalidToken
+	}
+	k.mu.Lock()
+	o := k.opened[0][token]
+	if o == nil {
+		if o = k.opened[1][token]; o != nil {
+			k.remember(token, o)
+		}
+	}
+	k.mu.Unlock()
+	if o == nil {
+		b, err := base64.StdEncoding.DecodeString(token)
+		if err != nil || len(b) < 1+4+12+16 || b[0] != tokenVersion {
+			return nil, Secret{}, ErrInvalidToken
+		}
+		sealer, err := k.find(r, [4]byte(b[1:5]))
+		if err != nil {
+			return nil, Secret{}, err
+		}
+		plain, err := sealer.aead.Open(nil, nil, b[5:], []byte(accessKeyID))
+		if err != nil {
+			return nil, Secret{}, ErrInvalidToken
+		}
+		s, err := unpack(plain)
+		if err != nil {
+			return nil, Secret{}, ErrInvalidToken
+		}
+		s.AccessKeyID = accessKeyID
+		o = &openedToken{s, sealer.secretKey(accessKeyID, b)}
+		k.mu.Lock()
+		k.remember(strings.Clone(token), o)
+		k.mu.Unlock()
+	}
+	if o.session.AccessKeyID != accessKeyID {
+		return nil, Secret{}, ErrInvalidToken
+	}
+	return o.session, o.secret, nil
+}
+
+func (k *Keyring) remember(token string, o *openedToken) {
+	if len(k.opened[0]) >= maxOpened {
+		k.opened[1] = k.opened[0]
+		k.opened[0] = make(map[string]*openedToken, maxOpened)
+	}
+	k.opened[0][token] = o
+}
+
+// Caller returns who presents an access key id and, for temporary credentials, a
+// session token, and the secret that their signature must have been made with.
+// Errors: ErrUnknownKey, ErrInvalidToken, ErrExpiredToken; any other is ours.
+func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Time) (*Caller, Secret, error) {
+	if token != "" {
+		s, secret, err := k.Open(r, accessKeyID, token)
+		if err != nil {
+			return nil, Secret{}, err
+		}
+		if !now.Before(s.Expires) {
+			return nil, Secret{}, ErrExpiredToken
+		}
+		c := sessionCaller(r, s)
+		if c == nil || Accounts.Get(r, s.Account) == nil {
+			return nil, Secret{}, ErrInvalidToken
+		}
+		return c, secret, nil
+	}
+	key := Keys.Get(r, accessKeyID)
+	if key == nil || !key.Active || Accounts.Get(r, key.Account) == nil {
+		return nil, Secret{}, ErrUnknownKey
+	}
+	secret, err := k.vault.Open(key.ID, key.Sealed)
+	if err != nil {
+		return nil, Secret{}, err
+	}
+	if key.User == "" {
+		return RootCaller(key.Account, key.ID), secret, nil
+	}
+	u := UserByID(r, key.User)
+	if u == nil {
+		return nil, Secret{}, ErrUnknownKey
+	}
+	return UserCaller(u, key.ID), secret, nil
+}
+
+// NewAccessKey makes a long-term key of a user, or of the root with user "".
+// The caller puts it into Keys and KeysOf.
+func (k *Keyring) NewAccessKey(account, user string, now time.Time) (*AccessKey, Secret) {
+	key := &AccessKey{ID: NewKeyID(AccessKeyPrefix, account), Account: account, User: user, Active: true, Created: now}
+	secret := NewSecretKey()
+	key.Sealed = k.vault.Seal(key.ID, secret)
+	return key, secret
+}
+
+// GivenAccessKey is NewAccessKey with an id and a secret that the operator chose.
+func (k *Keyring) GivenAccessKey(account, id string, secret Secret, now time.Time) *AccessKey {
+	return &AccessKey{ID: id, Account: account, Active: true, Created: now, Sealed: k.vault.Seal(id, secret)}
+}
+
+// SealMessage encodes an authorization message: text that only
+// sts:DecodeAuthorizationMessage of the account gives back.
+func (k *Keyring) SealMessage(r store.Reader, account, text string) (string, error) {
+	sealer, err := k.newest(r)
+	if err != nil {
+		return "", err
+	}
+	b := append([]byte{tokenVersion}, sealer.id[:]...)
+	b = sealer.messages.Seal(b, nil, deflate([]byte(text)), []byte(account))
+	return base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+// OpenMessage decodes what SealMessage made, or returns ErrInvalidToken.
+func (k *Keyring) OpenMessage(r store.Reader, account, message string) (string, error) {
+	b, err := base64.RawURLEncoding.DecodeString(message)
+	if err != nil || len(b) < 1+4+12+16 || b[0] != tokenVersion {
+		return "", ErrInvalidToken
+	}
+	sealer, err := k.find(r, [4]byte(b[1:5]))
+	if err != nil {
+		return "", err
+	}
+	plain, err := sealer.messages.Open(nil, nil, b[5:], []byte(account))
+	if err != nil {
+		return "", ErrInvalidToken
+	}
+	text, err := inflate(plain)
+	return string(text), err
+}
+
+// The packed form of a session: each text by its length, each number as a
+// varint, in one order; whole, it is deflated when that makes it shorter.
+
+const (
+	plainForm    = 0
+	deflatedForm = 1
+	maxUnpacked  = 64 << 10
+)
+
+func pack(s *Session) []byte {
+	b := make([]byte, 1, 512)
+	b[0] = plainForm
+	text := func(t string) {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+	}
+	at := func(t time.Time) {
+		if t.IsZero() {
+			b = binary.AppendUvarint(b, 0)
+		} else {
+			b = binary.AppendUvarint(b, uint64(t.Unix()))
+		}
+	}
+	flag := func(f bool) {
+		if f {
+			b = append(b, 1)
+		} else {
+			b = append(b, 0)
+		}
+	}
+	text(string(s.Type))
+	text(s.Account)
+	text(s.Principal)
+	text(s.Name)
+	at(s.Issued)
+	at(s.Expires)
+	text(s.Policy.String())
+	b = binary.AppendUvarint(b, uint64(len(s.PolicyARNs)))
+	for _, a := range s.PolicyARNs {
+		text(string(a))
+	}
+	b = binary.AppendUvarint(b, uint64(len(s.Tags)))
+	for _, t := range s.Tags {
+		text(t.Key)
+		text(t.Value)
+		flag(t.Transitive)
+	}
+	text(s.SourceIdentity)
+	at(s.MFA)
+	text(s.Provider)
+	flag(s.Chained)
+	if len(b) < 512 {
+		return b
+	}
+	if small := append([]byte{deflatedForm}, deflate(b[1:])...); len(small) < len(b) {
+		return small
+	}
+	return b
+}
+
+func deflate(b []byte) []byte {
+	var small bytes.Buffer
+	w, err := flate.NewWriter(&small, flate.BestCompression)
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	w.Write(b) // to a bytes.Buffer: no error
+	w.Close()
+	return small.Bytes()
+}
+
+// inflate refuses what would grow beyond maxUnpacked.
+func inflate(b []byte) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), maxUnpacked+1))
+	if err != nil || len(b) > maxUnpacked {
+		return nil, errPacked
+	}
+	return b, nil
+}
+
+var errPacked = errors.New("the session is not well formed")
+
+func unpack(b []byte) (*Session, error) {
+	if len(b) == 0 {
+		return nil, errPacked
+	}
+	form, b := b[0], b[1:]
+	switch form {
+	case plainForm:
+	case deflatedForm:
+		var err error
+		if b, err = inflate(b); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, errPacked
+	}
+	ok := true
+	number := func() uint64 {
+		n, size := binary.Uvarint(b)
+		if size <= 0 {
+			ok, b = false, nil
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	text := func() string {
+		n := number()
+		if n > uint64(len(b)) {
+			ok, b = false, nil
+			return ""
+		}
+		t := string(b[:n])
+		b = b[n:]
+		return t
+	}
+	at := func() time.Time {
+		n := number()
+		if n == 0 || n > 1<<40 {
+			return time.Time{}
+		}
+		return time.Unix(int64(n), 0).UTC()
+	}
+	flag := func() bool { return number() == 1 }
+	s := &Session{}
+	s.Type = CallerType(text())
+	s.Account = text()
+	s.Principal = text()
+	s.Name = text()
+	s.Issued = at()
+	s.Expires = at()
+	s.Policy = NewDocument(text())
+	for n := number(); n > 0 && ok; n-- {
+		s.PolicyARNs = append(s.PolicyARNs, arn.ARN(text()))
+	}
+	for n := number(); n > 0 && ok; n-- {
+		s.Tags = append(s.Tags, SessionTag{text(), text(), flag()})
+	}
+	s.SourceIdentity = text()
+	s.MFA = at()
+	s.Provider = text()
+	s.Chained = flag()
+	if !ok || len(b) != 0 {
+		return nil, errPacked
+	}
+	return s, nil
+}

@@ -1,0 +1,469 @@
+// Package service says what an AWS service is to iamd: one table of operations,
+// in which each row is a typed handler together with the permission that calling
+// it needs.
+//
+//	service.New(api.Model, declined,
+//		//             operation           on        and
+//		service.Handle(s.createUser,       newUser,  boundary, service.Tags("Tags")),
+//		service.Handle(s.getUser,          user),
+//		service.Handle(s.attachUserPolicy, user,     policyARN),
+//	)
+//
+// The name of an operation is that of its input's type, and its action is the
+// service's prefix and that name unless a clause says otherwise. A row without a
+// permission cannot be written, except by the word Open, which stands for an
+// operation that AWS lets every authenticated caller make. An operation of the
+// model that has no row must stand in the service's declined.txt with a reason;
+// it is authorised like any other and then answers NotImplemented.
+//
+// The words: a Need is one permission that a row asks for; a Check is a need
+// applied to one call and one resource; a Resource finds what a call is about; an
+// Object is what authorisation may know of an existing resource (its account,
+// policy and tags). Fields that a row names are looked up when the service is
+// built, so a mistake in a table stops the server from starting.
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/wire"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// A Call is what a handler may know of the one who calls and of the call.
+type Call struct {
+	Account   string // the caller's; the resource's may be another
+	Caller    *identity.Caller
+	State     *store.Snapshot // one state for the whole call
+	Time      time.Time
+	RequestID string
+	Region    string
+	Source    Source
+
+	// Authorize decides one more permission, for answers that differ by item. It
+	// returns nil or the refusal to answer with; either is recorded.
+	Authorize func(policy.Action, arn.ARN) error
+}
+
+// May reports whether the caller has one more permission.
+func (c *Call) May(action policy.Action, resource arn.ARN) bool {
+	return c.Authorize(action, resource) == nil
+}
+
+// A Source is where a call came from, as far as it can be trusted.
+type Source struct {
+	IP        netip.Addr // the peer, or the client behind a configured proxy
+	Secure    bool       // the peer speaks TLS
+	UserAgent string
+	Referer   string
+	Endpoint  string // scheme and host that the caller used
+	Presigned bool   // authenticated by the query string
+	SignedAt  time.Time
+	Headers   func(name string) string // the request's; nil outside HTTP
+}
+
+// A Target is one resource that a call is about.
+type Target struct {
+	ARN  arn.ARN // "*" for actions without resource-level permissions
+	Text string  // what a refusal calls it, where AWS does not print the ARN: "user alice"
+}
+
+// An Object is what authorisation may know of an existing resource.
+type Object struct {
+	Account string            // the owner; "" for the account in the ARN
+	Policy  identity.Document // its resource-based policy that bears on the action; zero when it has none
+	Trust   bool              // the policy is a role's trust policy: no permission without its consent
+	Tag     func(key string) (string, bool)
+	TagKeys []string // for the explanation
+	Missing error    // what every caller is told where AWS says so before it decides (NoSuchBucket)
+	Blocked error    // a refusal that stands whatever the policies say (S3 Block Public Access)
+}
+
+// A Resource finds what a call is about, given the type of the operation's input.
+type Resource func(in reflect.Type) func(*Call, any) []Target
+
+// Any is the resource of actions without resource-level permissions.
+func Any(reflect.Type) func(*Call, any) []Target {
+	all := []Target{{ARN: "*"}}
+	return func(*Call, any) []Target { return all }
+}
+
+// ARN is a resource given by a template over the input's fields, as
+// "arn:aws:s3:::{Bucket}/{Key}"; {account} and {region} are the call's.
+func ARN(template string) Resource {
+	return func(in reflect.Type) func(*Call, any) []Target {
+		t := parseTemplate(in, template)
+		return func(c *Call, in any) []Target {
+			text, _ := t.expand(c, in)
+			return []Target{{ARN: arn.ARN(text)}}
+		}
+	}
+}
+
+// On is a resource found by a function.
+func On[In any](f func(*Call, *In) []Target) Resource {
+	return func(in reflect.Type) func(*Call, any) []Target {
+		if want := reflect.TypeFor[In](); in != want {
+			panic(fmt.Sprintf("service: a resource of %v is given to an operation on %v", want, in))
+		}
+		return func(c *Call, in any) []Target { return f(c, in.(*In)) }
+	}
+}
+
+// A Need is one permission that an operation asks for.
+type Need struct {
+	Action policy.Action
+	bare   bool
+	on     func(*Call, any) []Target
+	keys   []key
+	tags   func(any) []KeyValue
+	when   func(*Call, any) bool
+	action func(*Call, any) policy.Action
+}
+
+// Keys returns the names of the condition keys that the need gives values to.
+func (n *Need) Keys() []string {
+	var names []string
+	for _, k := range n.keys {
+		names = append(names, k.name)
+	}
+	if n.tags != nil {
+		names = append(names, "aws:RequestTag/${TagKey}", "aws:TagKeys")
+	}
+	return names
+}
+
+type key struct {
+	name  string // as AWS writes it
+	lower string
+	value func(*Call, any) (policy.Value, bool)
+}
+
+// A KeyValue is a tag as a request gives it.
+type KeyValue struct{ Key, Value string }
+
+// A Pair is a condition key, in lower case, and its value in a call.
+type Pair struct {
+	Key   string
+	Value policy.Value
+}
+
+// A Check is a need applied to one call and one resource.
+type Check struct {
+	Action policy.Action
+	Target
+	Pairs []Pair     // keys of this operation that are present
+	Tags  []KeyValue // tags in the request
+	Bare  bool       // its refusal says no reason
+}
+
+// An Op is an operation of a service: a row of its table.
+type Op struct {
+	Name     string
+	Service  *Service
+	Wire     *wire.Operation
+	Needs    []*Need // the first is the operation's own; none only for Open
+	Declined string  // why it is not implemented; "" when it is
+
+	do       func(context.Context, *Call, any) (any, error)
+	before   func(*Call, any) error
+	in       reflect.Type
+	reads    bool
+	data     bool
+}
+
+// New returns an empty input for the operation.
+func (op *Op) New() any { return reflect.New(op.in).Interface() }
+
+// Reads reports whether the operation changes nothing: its only effect is its
+// answer, which may hold credentials.
+func (op *Op) Reads() bool { return op.reads }
+
+// ReadOnly is what CloudTrail calls the operation; GetFederationToken is not, though it only reads.
+func (op *Op) ReadOnly() bool { return op.reads && op.Name != "GetFederationToken" }
+
+// Data reports whether the operation is a data event and not a management event, in CloudTrail's words.
+func (op *Op) Data() bool { return op.data }
+
+// Checks returns the permissions that the call asks for.
+func (op *Op) Checks(c *Call, in any) []Check {
+	var room [4]Check
+	checks := room[:0]
+	for _, n := range op.Needs {
+		if n.when != nil && !n.when(c, in) {
+			continue
+		}
+		action := n.Action
+		if n.action != nil {
+			action = n.action(c, in)
+		}
+		var pairs []Pair
+		for _, k := range n.keys {
+			if v, ok := k.value(c, in); ok {
+				pairs = append(pairs, Pair{k.lower, v})
+			}
+		}
+		var tags []KeyValue
+		if n.tags != nil {
+			tags = n.tags(in)
+		}
+		for _, t := range n.on(c, in) {
+			checks = append(checks, Check{Action: action, Target: t, Pairs: pairs, Tags: tags, Bare: n.bare})
+		}
+	}
+	return checks
+}
+
+// Before checks of the input what AWS checks before it decides.
+func (op *Op) Before(c *Call, in any) error {
+	if op.before == nil {
+		return nil
+	}
+	return op.before(c, in)
+}
+
+// Do calls the handler. Who calls Do has decided and recorded.
+func (op *Op) Do(ctx context.Context, c *Call, in any) (any, error) {
+	if op.Declined != "" {
+		return nil, &wire.Error{Code: "NotImplemented", Status: 501,
+			Message: fmt.Sprintf("iamd does not implement %s:%s: %s", op.Service.Model.Name, op.Name, op.Declined)}
+	}
+	return op.do(ctx, c, in)
+}
+
+// A Row is a row of a service's table.
+type Row struct {
+	in, out reflect.Type
+	do      func(context.Context, *Call, any) (any, error)
+	before  func(*Call, any) error
+	needs   []*Need
+	data    bool
+	open    bool
+}
+
+// none is the input of declined operations, which is not read.
+type none struct{}
+
+// Handle is a row: a handler, the resource that its action is authorised on, and
+// what more bears on it.
+func Handle[In, Out any](f func(context.Context, *Call, *In) (*Out, error), on Resource, clauses ...Clause) Row {
+	r := Open(f)
+	b := &builder{in: r.in, row: &r, need: &Need{on: on(r.in)}}
+	r.needs = append(r.needs, b.need)
+	for _, clause := range clauses {
+		clause(b)
+	}
+	r.open = false
+	return r
+}
+
+// Open is the row of an operation that needs a signature but no permission.
+func Open[In, Out any](f func(context.Context, *Call, *In) (*Out, error)) Row {
+	return Row{
+		in:   reflect.TypeFor[In](),
+		out:  reflect.TypeFor[Out](),
+		open: true,
+		do: func(ctx context.Context, c *Call, in any) (any, error) {
+			out, err := f(ctx, c, in.(*In))
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// A Clause adds to a row.
+type Clause func(*builder)
+
+type builder struct {
+	in   reflect.Type
+	row  *Row
+	need *Need
+}
+
+// Action says the action where it is not the service's prefix and the operation's name.
+func Action(a policy.Action) Clause { return func(b *builder) { b.need.Action = a } }
+
+// ActionIf says another action for calls whose input has the field: GetObject with a
+// VersionId is s3:GetObjectVersion.
+func ActionIf(field string, present, absent policy.Action) Clause {
+	return func(b *builder) {
+		get := fieldOf(b.in, field)
+		b.need.Action = absent
+		b.need.action = func(_ *Call, in any) policy.Action {
+			if _, ok := get(in); ok {
+				return present
+			}
+			return absent
+		}
+	}
+}
+
+// Key gives a condition key a single value by a template over the input's fields;
+// where a field is absent, so is the key.
+func Key(name, template string) Clause {
+	return func(b *builder) {
+		t := parseTemplate(b.in, template)
+		b.need.keys = append(b.need.keys, key{name, strings.ToLower(name), func(c *Call, in any) (policy.Value, bool) {
+			text, ok := t.expand(c, in)
+			return policy.String(text), ok
+		}})
+	}
+}
+
+// KeyOf gives a condition key the value that a function finds.
+func KeyOf[In any](name string, f func(*Call, *In) (policy.Value, bool)) Clause {
+	return func(b *builder) {
+		if want := reflect.TypeFor[In](); b.in != want {
+			panic(fmt.Sprintf("service: key %s of %v is given to an operation on %v", name, want, b.in))
+		}
+		b.need.keys = append(b.need.keys, key{name, strings.ToLower(name), func(c *Call, in any) (policy.Value, bool) {
+			return f(c, in.(*In))
+		}})
+	}
+}
+
+// Tags gives aws:RequestTag/* and aws:TagKeys from a field that lists tags, or tag keys alone.
+func Tags(field string) Clause {
+	return func(b *builder) { b.need.tags = tagsOf(b.in, field) }
+}
+
+// Also is a second permission, on a resource of its own or, with on nil, the operation's own resource.
+func Also(action policy.Action, on Resource, clauses ...Clause) Clause {
+	return func(b *builder) {
+		n := &Need{Action: action, on: b.need.on}
+		if on != nil {
+			n.on = on(b.in)
+		}
+		b.row.needs = append(b.row.needs, n)
+		inner := &builder{in: b.in, row: b.row, need: n}
+		for _, clause := range clauses {
+			clause(inner)
+		}
+	}
+}
+
+// When makes a permission needed only by calls whose input has the field.
+func When(field string) Clause {
+	return func(b *builder) {
+		get := presentOf(b.in, field)
+		b.need.when = func(_ *Call, in any) bool { return get(in) }
+	}
+}
+
+// If makes a permission needed only by calls for which f is true.
+func If[In any](f func(*Call, *In) bool) Clause {
+	return func(b *builder) { b.need.when = func(c *Call, in any) bool { return f(c, in.(*In)) } }
+}
+
+// Before is what AWS checks of an input before it decides: an error of f is the
+// answer, whoever calls. It must not tell what only the permitted may know.
+func Before[In any](f func(*Call, *In) error) Clause {
+	return func(b *builder) { b.row.before = func(c *Call, in any) error { return f(c, in.(*In)) } }
+}
+
+// Bare is for operations whose refusals say no reason: sts:AssumeRole.
+func Bare(b *builder) { b.need.bare = true }
+
+// Data marks a data event: one whose audit record is of the data category.
+func Data(b *builder) { b.row.data = true }
+
+// A Service is a table of operations and what authorisation asks of the service.
+type Service struct {
+	Model *wire.Model
+
+	// Object finds a resource of this service. nil: it has no policies or tags.
+	Object func(*store.Snapshot, policy.Action, arn.ARN) Object
+	// Key gives the service's own condition keys, in lower case, that every operation has. nil: none.
+	Key func(c *Call, key string) (policy.Value, bool)
+	// Anonymous admits calls without a signature to the decision.
+	Anonymous bool
+	// Quoted refusals print the resource in quotation marks, and a reason only to
+	// callers of the resource's account.
+	Quoted bool
+
+	ops map[string]*Op
+}
+
+// New builds a service. declined has a line for each operation of the model that
+// has no row: its name, white space, the reason; lines that begin with # are
+// comments. It panics when the table is not complete or says something twice.
+func New(m *wire.Model, declined string, rows ...Row) *Service {
+	s := &Service{Model: m, ops: map[string]*Op{}}
+	fail := func(format string, args ...any) {
+		panic("service " + m.Name + ": " + fmt.Sprintf(format, args...))
+	}
+	add := func(name string, row Row, reason string) {
+		w := m.Operation(name)
+		if w == nil {
+			fail("the model has no operation %s", name)
+		}
+		if s.ops[name] != nil {
+			fail("%s is there twice", name)
+		}
+		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, in: row.in,
+			reads: reads(name), data: row.data}
+	}
+	for _, row := range rows {
+		name := strings.TrimSuffix(row.in.Name(), "Input")
+		for _, n := range row.needs {
+			if n.Action == "" {
+				n.Action = policy.Action(m.Name + ":" + name)
+			}
+		}
+		if len(row.needs) == 0 && !row.open {
+			fail("%s needs no permission", name)
+		}
+		add(name, row, "")
+		if in := m.Operation(name).In; in != nil && in != row.in {
+			fail("%s takes %v, not %v", name, in, row.in)
+		}
+	}
+	for line := range strings.Lines(declined) {
+		name, reason, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name == "" || name[0] == '#' {
+			continue
+		}
+		if reason = strings.TrimSpace(reason); reason == "" {
+			fail("%s is declined without a reason", name)
+		}
+		in := reflect.TypeFor[none]()
+		add(name, Row{in: in, needs: []*Need{{Action: policy.Action(m.Name + ":" + name), on: Any(in)}}}, reason)
+	}
+	for _, w := range m.Operations {
+		if s.ops[w.Name] == nil {
+			fail("%s has no row and is not declined", w.Name)
+		}
+	}
+	return s
+}
+
+// Op returns the operation with the name; nil if there is none.
+func (s *Service) Op(name string) *Op { return s.ops[name] }
+
+// Ops calls yield for each operation in the model's order.
+func (s *Service) Ops(yield func(*Op) bool) {
+	for _, w := range s.Model.Operations {
+		if !yield(s.ops[w.Name]) {
+			return
+		}
+	}
+}
+
+func reads(name string) bool {
+	for _, prefix := range []string{"Get", "List", "Head", "Describe", "Simulate", "Assume", "Decode"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
