@@ -1,0 +1,96 @@
+// Package sts is AWS Security Token Service: it turns the right to be someone
+// else for a while into temporary credentials.
+//
+// AssumeRole asks for up to three permissions on one role, each under its own
+// action: sts:AssumeRole, sts:TagSession when session tags are passed (or come
+// along from the calling session), and sts:SetSourceIdentity when a source
+// identity is. Both the caller's policies and the role's trust policy bear on
+// them; package authz says how. The session that comes out is sealed into its
+// token and stored nowhere (see identity.Keyring), so AssumeRole writes nothing
+// but its audit record.
+package sts
+
+import (
+	_ "embed"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/sts/api"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+//go:embed declined.txt
+var declined string
+
+// A Service is STS.
+type Service struct {
+	// Keyring seals sessions and authorization messages.
+	Keyring *identity.Keyring
+	// Managed returns a managed policy's document, zero when there is none.
+	Managed func(store.Reader, arn.ARN) identity.Document
+}
+
+// AWS returns the service's operations.
+func (s *Service) AWS() *service.Service {
+	role := service.ARN("{RoleArn}")
+	federated := service.ARN("arn:aws:sts::{account}:federated-user/{Name}")
+	externalID := service.Key("sts:ExternalId", "{ExternalId}")
+	sessionName := service.Key("sts:RoleSessionName", "{RoleSessionName}")
+	sourceIdentity := service.KeyOf("sts:SourceIdentity", sourceIdentityKey)
+	transitive := service.KeyOf("sts:TransitiveTagKeys", transitiveKeys)
+
+	return service.New(api.Model, declined,
+		//             operation            on    and
+		service.Handle(s.assumeRole, role, service.Bare, service.Before(s.checkAssumeRole),
+			externalID, sessionName, sourceIdentity, transitive, service.Tags("Tags"),
+			service.Also("sts:TagSession", nil, service.If(tagsSession), service.Bare, transitive, service.Tags("Tags")),
+			service.Also("sts:SetSourceIdentity", nil, service.If(setsSourceIdentity), service.Bare, sourceIdentity)),
+		service.Handle(s.getFederationToken, federated, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
+			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
+		service.Open(s.getSessionToken),
+		service.Open(s.getCallerIdentity),
+		service.Handle(s.getAccessKeyInfo, service.Any),
+		service.Handle(s.decodeAuthorizationMessage, service.Any),
+	)
+}
+
+// tagsSession reports whether the new session will have tags: passed ones, or
+// transitive ones of the calling session.
+func tagsSession(c *service.Call, in *api.AssumeRoleInput) bool {
+	return len(in.Tags) > 0 || len(inherited(c)) > 0
+}
+
+func setsSourceIdentity(c *service.Call, in *api.AssumeRoleInput) bool {
+	_, ok := sourceIdentityKey(c, in)
+	return ok
+}
+
+// sourceIdentityKey is the source identity of the new session: the one given, or
+// the calling session's, which cannot be changed and needs the permission again
+// for every role of a chain (STS, "Monitor and control actions taken with assumed roles").
+func sourceIdentityKey(c *service.Call, in *api.AssumeRoleInput) (policy.Value, bool) {
+	id := in.SourceIdentity
+	if id == "" && c.Caller.Session != nil {
+		id = c.Caller.Session.SourceIdentity
+	}
+	return policy.String(id), id != ""
+}
+
+func transitiveKeys(_ *service.Call, in *api.AssumeRoleInput) (policy.Value, bool) {
+	return policy.List(in.TransitiveTagKeys), len(in.TransitiveTagKeys) > 0
+}
+
+// inherited are the transitive tags of the calling session.
+func inherited(c *service.Call) []identity.SessionTag {
+	var tags []identity.SessionTag
+	if s := c.Caller.Session; s != nil {
+		for _, t := range s.Tags {
+			if t.Transitive {
+				tags = append(tags, t)
+			}
+		}
+	}
+	return tags
+}
