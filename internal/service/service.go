@@ -162,6 +162,7 @@ type Check struct {
 	Target
 	Pairs []Pair     // keys of this operation that are present
 	Tags  []KeyValue // tags in the request
+	In    any        // the operation's input; nil for what a handler asks with Authorize
 	Bare  bool       // its refusal says no reason
 }
 
@@ -173,11 +174,11 @@ type Op struct {
 	Needs    []*Need // the first is the operation's own; none only for Open
 	Declined string  // why it is not implemented; "" when it is
 
-	do       func(context.Context, *Call, any) (any, error)
-	before   func(*Call, any) error
-	in       reflect.Type
-	reads    bool
-	data     bool
+	do     func(context.Context, *Call, any) (any, error)
+	before func(*Call, any) error
+	in     reflect.Type
+	reads  bool
+	data   bool
 }
 
 // New returns an empty input for the operation.
@@ -189,6 +190,15 @@ func (op *Op) Reads() bool { return op.reads }
 
 // ReadOnly is what CloudTrail calls the operation; GetFederationToken is not, though it only reads.
 func (op *Op) ReadOnly() bool { return op.reads && op.Name != "GetFederationToken" }
+
+// IssuesCredentials reports whether the answer holds credentials.
+func (op *Op) IssuesCredentials() bool {
+	if op.Wire.Out == nil {
+		return false
+	}
+	_, ok := op.Wire.Out.FieldByName("Credentials")
+	return ok
+}
 
 // Data reports whether the operation is a data event and not a management event, in CloudTrail's words.
 func (op *Op) Data() bool { return op.data }
@@ -216,7 +226,7 @@ func (op *Op) Checks(c *Call, in any) []Check {
 			tags = n.tags(in)
 		}
 		for _, t := range n.on(c, in) {
-			checks = append(checks, Check{Action: action, Target: t, Pairs: pairs, Tags: tags, Bare: n.bare})
+			checks = append(checks, Check{Action: action, Target: t, Pairs: pairs, Tags: tags, In: in, Bare: n.bare})
 		}
 	}
 	return checks
@@ -383,8 +393,10 @@ type Service struct {
 
 	// Object finds a resource of this service. nil: it has no policies or tags.
 	Object func(*store.Snapshot, policy.Action, arn.ARN) Object
-	// Key gives the service's own condition keys, in lower case, that every operation has. nil: none.
-	Key func(c *Call, key string) (policy.Value, bool)
+	// Key gives the service's own condition keys, in lower case, that every operation
+	// has, and those of families such as s3:ExistingObjectTag/*, when a condition asks
+	// for them. nil: none.
+	Key func(c *Call, check *Check, on *Object, key string) (policy.Value, bool)
 	// Anonymous admits calls without a signature to the decision.
 	Anonymous bool
 	// Quoted refusals print the resource in quotation marks, and a reason only to
