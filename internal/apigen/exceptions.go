@@ -51,6 +51,11 @@ var encoded = []exception{
 	{"iam", "policyDocumentType", "", "policy documents in answers; in requests they are plain"},
 }
 
+// secret members must not be recorded, though the model does not mark them sensitive.
+var secret = []exception{
+	{"sts", "Credentials.SessionToken", "", "CloudTrail prints it; a record of ours never holds what opens a session"},
+}
+
 // An added member is one that newer clients know and our release of the models does not.
 type addedMember struct {
 	Service, Struct, After, Field, Reason string

@@ -101,14 +101,16 @@ type AssumeRoleWithWebIdentityOutput struct {
 }
 
 type AssumeRootInput struct {
-	TargetPrincipal string               `wire:",req" min:"12" max:"2048"`
-	TaskPolicyArn   PolicyDescriptorType `wire:",req"`
-	DurationSeconds *int32               `min:"0" max:"900"`
+	TargetPrincipal         string               `wire:",req" min:"12" max:"2048"`
+	TaskPolicyArn           PolicyDescriptorType `wire:",req"`
+	DurationSeconds         *int32               `min:"0" max:"900"`
+	MinimumSessionTokenSize *int32               `min:"0" max:"4096"`
 }
 
 type AssumeRootOutput struct {
-	Credentials    *Credentials
-	SourceIdentity string
+	Credentials                               *Credentials
+	SourceIdentity                            string
+	SessionTokenSize, SessionTokenUtilization int32
 }
 
 type DecodeAuthorizationMessageInput struct {
@@ -146,27 +148,31 @@ type GetDelegatedAccessTokenOutput struct {
 }
 
 type GetFederationTokenInput struct {
-	Name            string `wire:",req" min:"2" max:"32" pattern:"[\\w+=,.@-]*"`
-	Policy          string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	PolicyArns      []PolicyDescriptorType
-	DurationSeconds *int32 `min:"900" max:"129600"`
-	Tags            []Tag  `max:"50"`
+	Name                    string `wire:",req" min:"2" max:"32" pattern:"[\\w+=,.@-]*"`
+	Policy                  string `min:"1" max:"2048" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	PolicyArns              []PolicyDescriptorType
+	DurationSeconds         *int32 `min:"900" max:"129600"`
+	Tags                    []Tag  `max:"50"`
+	MinimumSessionTokenSize *int32 `min:"0" max:"4096"`
 }
 
 type GetFederationTokenOutput struct {
-	Credentials      *Credentials
-	FederatedUser    *FederatedUser
-	PackedPolicySize int32 `wire:",always"`
+	Credentials                               *Credentials
+	FederatedUser                             *FederatedUser
+	PackedPolicySize                          int32 `wire:",always"`
+	SessionTokenSize, SessionTokenUtilization int32
 }
 
 type GetSessionTokenInput struct {
-	DurationSeconds *int32 `min:"900" max:"129600"`
-	SerialNumber    string `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
-	TokenCode       string `min:"6" max:"6" pattern:"[\\d]*"`
+	DurationSeconds         *int32 `min:"900" max:"129600"`
+	SerialNumber            string `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
+	TokenCode               string `min:"6" max:"6" pattern:"[\\d]*"`
+	MinimumSessionTokenSize *int32 `min:"0" max:"4096"`
 }
 
 type GetSessionTokenOutput struct {
-	Credentials *Credentials
+	Credentials                               *Credentials
+	SessionTokenSize, SessionTokenUtilization int32
 }
 
 type GetWebIdentityTokenInput struct {
@@ -189,7 +195,7 @@ type AssumedRoleUser struct {
 type Credentials struct {
 	AccessKeyId     string    `wire:",req"`
 	SecretAccessKey string    `wire:",req,sensitive"`
-	SessionToken    string    `wire:",req"`
+	SessionToken    string    `wire:",req,sensitive"`
 	Expiration      time.Time `wire:",req"`
 }
 
