@@ -35,7 +35,7 @@ func Refusal(r *Request, d Decision) error {
 	if r.Object.Blocked != nil && !d.Explicit {
 		return r.Object.Blocked
 	}
-	same := r.Call.Account != "" && r.Call.Account == r.owner()
+	same := r.Call.Account != "" && r.Call.Account == r.Owner()
 	if r.Service.Quoted && !same {
 		return &wire.Error{Code: "AccessDenied", Status: 403, Message: "Access Denied"}
 	}

@@ -25,7 +25,7 @@ func (r *Request) Value(key string) (policy.Value, bool) {
 		}
 	}
 	if r.Service != nil && r.Service.Key != nil {
-		if v, ok := r.Service.Key(r.Call, key); ok {
+		if v, ok := r.Service.Key(r.Call, &r.Check, &r.Object, key); ok {
 			return v, true
 		}
 	}
@@ -195,7 +195,7 @@ var globalKeys = lowered([]globalKey{
 		if r.Check.ARN == "*" {
 			return policy.Value{}, false
 		}
-		return text(r.owner())
+		return text(r.Owner())
 	}},
 })
 

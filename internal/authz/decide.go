@@ -100,7 +100,7 @@ func Decide(r *Request, x *Explanation) Decision {
 		Resource:  r.Check.ARN,
 		Context:   r,
 	}
-	same := r.Call.Account != "" && r.Call.Account == r.owner()
+	same := r.Call.Account != "" && r.Call.Account == r.Owner()
 	d := combine(&l, &q, same, r.Call.Caller.Type, x)
 	if x != nil {
 		x.describe(r, d)
@@ -108,9 +108,9 @@ func Decide(r *Request, x *Explanation) Decision {
 	return d
 }
 
-// owner is the account that the resource belongs to. What has no account in its
+// Owner is the account that the resource belongs to. What has no account in its
 // ARN and no known owner (a bucket to be made) is the caller's own.
-func (r *Request) owner() string {
+func (r *Request) Owner() string {
 	if r.Object.Account != "" {
 		return r.Object.Account
 	}

@@ -88,7 +88,7 @@ func (x *Explanation) describe(r *Request, d Decision) {
 	if !r.signed() {
 		x.Principal = "anonymous"
 	}
-	x.Action, x.Resource, x.Owner = r.Check.Action, r.Check.ARN, r.owner()
+	x.Action, x.Resource, x.Owner = r.Check.Action, r.Check.ARN, r.Owner()
 	x.DecidedBy, x.Policy = d.Layer, d.Policy.Name
 	x.Context = r.keys()
 	slices.SortStableFunc(x.Layers, func(a, b LayerExplanation) int { return int(a.Layer) - int(b.Layer) })

@@ -108,10 +108,12 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 			AssumedRoleId: role.RoleId + ":" + session.Name,
 			Arn:           string(identity.AssumedRoleARN(session.Account, role.RoleName, session.Name)),
 		},
-		SourceIdentity: session.SourceIdentity,
+		SourceIdentity:          session.SourceIdentity,
+		SessionTokenSize:        tokenSize(credentials),
+		SessionTokenUtilization: utilization(credentials),
 	}
 	if session.Restricted() || len(session.Tags) > 0 {
-		out.PackedPolicySize = packedSize(credentials)
+		out.PackedPolicySize = utilization(credentials)
 	}
 	return out, nil
 }
@@ -217,7 +219,9 @@ func (s *Service) seal(state *store.Snapshot, session *identity.Session) (*api.C
 	}, nil
 }
 
-// packedSize is the share of the largest token that the session takes, in per cent.
-func packedSize(c *api.Credentials) int32 {
+func tokenSize(c *api.Credentials) int32 { return int32(len(c.SessionToken)) }
+
+// utilization is the share of the largest token that the session takes, in per cent.
+func utilization(c *api.Credentials) int32 {
 	return int32(max(1, len(c.SessionToken)*100/identity.MaxToken))
 }

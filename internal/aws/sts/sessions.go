@@ -37,7 +37,11 @@ func (s *Service) getSessionToken(ctx context.Context, c *service.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	return &api.GetSessionTokenOutput{Credentials: credentials}, nil
+	return &api.GetSessionTokenOutput{
+		Credentials:             credentials,
+		SessionTokenSize:        tokenSize(credentials),
+		SessionTokenUtilization: utilization(credentials),
+	}, nil
 }
 
 // checkGetFederationToken is what AWS says of the input before it decides.
@@ -73,7 +77,9 @@ func (s *Service) getFederationToken(ctx context.Context, c *service.Call, in *a
 			FederatedUserId: c.Account + ":" + in.Name,
 			Arn:             string(arn.New("aws", "sts", "", c.Account, "federated-user/"+in.Name)),
 		},
-		PackedPolicySize: packedSize(credentials),
+		PackedPolicySize:        utilization(credentials),
+		SessionTokenSize:        tokenSize(credentials),
+		SessionTokenUtilization: utilization(credentials),
 	}, nil
 }
 
