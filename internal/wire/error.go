@@ -42,12 +42,8 @@ func (e *Error) With(name, value string) *Error {
 	return e
 }
 
-// Errorf makes an error. Without arguments the format is the message as it is, so
-// that a percent sign of the caller's cannot be taken for a verb.
+// Errorf makes an error, with a message as fmt.Sprintf makes it. What a caller sent is
+// an argument and never the format; go vet sees to it.
 func Errorf(status int, code, format string, args ...any) *Error {
-	e := &Error{Code: code, Message: format, Status: status}
-	if len(args) > 0 {
-		e.Message = fmt.Sprintf(format, args...)
-	}
-	return e
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: status}
 }
