@@ -1,0 +1,73 @@
+package iam
+
+import (
+	"context"
+
+	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+)
+
+// absent are operations that ask for what nobody can make in this version. Tools
+// ask before they delete a user, and must not fail because of it.
+func absent() []service.Row {
+	return []service.Row{
+		service.Handle(func(_ context.Context, c *service.Call, in *api.ListMFADevicesInput) (*api.ListMFADevicesOutput, error) {
+			_, err := userOrSelf(c.State, c, in.UserName)
+			return &api.ListMFADevicesOutput{MFADevices: []api.MFADevice{}}, err
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.ListSSHPublicKeysInput) (*api.ListSSHPublicKeysOutput, error) {
+			_, err := userOrSelf(c.State, c, in.UserName)
+			return &api.ListSSHPublicKeysOutput{SSHPublicKeys: []api.SSHPublicKeyMetadata{}}, err
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.ListSigningCertificatesInput) (*api.ListSigningCertificatesOutput, error) {
+			_, err := userOrSelf(c.State, c, in.UserName)
+			return &api.ListSigningCertificatesOutput{Certificates: []api.SigningCertificate{}}, err
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.ListServiceSpecificCredentialsInput) (*api.ListServiceSpecificCredentialsOutput, error) {
+			_, err := userOrSelf(c.State, c, in.UserName)
+			return &api.ListServiceSpecificCredentialsOutput{ServiceSpecificCredentials: []api.ServiceSpecificCredentialMetadata{}}, err
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.GetLoginProfileInput) (*api.GetLoginProfileOutput, error) {
+			u, err := userOrSelf(c.State, c, in.UserName)
+			if err != nil {
+				return nil, err
+			}
+			return nil, api.NoSuchEntity("Login Profile for User %s cannot be found.", nameOf(u))
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.DeleteLoginProfileInput) (*none, error) {
+			u, err := userOrSelf(c.State, c, in.UserName)
+			if err != nil {
+				return nil, err
+			}
+			return nil, api.NoSuchEntity("Cannot find Login Profile for User %s", nameOf(u))
+		}, user),
+		service.Handle(func(_ context.Context, c *service.Call, in *api.GetAccountPasswordPolicyInput) (*api.GetAccountPasswordPolicyOutput, error) {
+			return nil, api.NoSuchEntity("The Password Policy with domain name %s cannot be found.", c.Account)
+		}, service.Any),
+		service.Handle(func(context.Context, *service.Call, *api.ListVirtualMFADevicesInput) (*api.ListVirtualMFADevicesOutput, error) {
+			return &api.ListVirtualMFADevicesOutput{VirtualMFADevices: []api.VirtualMFADevice{}}, nil
+		}, service.On(func(c *service.Call, _ *api.ListVirtualMFADevicesInput) []service.Target {
+			return []service.Target{{ARN: "*", Text: entityARN(c.Account, "mfa", "/", "")}}
+		})),
+		service.Handle(func(context.Context, *service.Call, *api.ListServerCertificatesInput) (*api.ListServerCertificatesOutput, error) {
+			return &api.ListServerCertificatesOutput{ServerCertificateMetadataList: []api.ServerCertificateMetadata{}}, nil
+		}, listing("server-certificate")),
+		service.Handle(func(context.Context, *service.Call, *api.ListOpenIDConnectProvidersInput) (*api.ListOpenIDConnectProvidersOutput, error) {
+			return &api.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: []api.OpenIDConnectProviderListEntry{}}, nil
+		}, service.Any),
+		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
+			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
+		}, service.Any),
+		service.Handle(func(context.Context, *service.Call, *api.ListAccountAliasesInput) (*api.ListAccountAliasesOutput, error) {
+			return &api.ListAccountAliasesOutput{AccountAliases: []string{}}, nil
+		}, service.Any),
+	}
+}
+
+func nameOf(u *identity.User) string {
+	if u == nil {
+		return "root"
+	}
+	return u.UserName
+}

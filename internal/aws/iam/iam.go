@@ -1,0 +1,156 @@
+// Package iam is AWS Identity and Access Management: users, groups, roles, managed
+// policies, access keys, instance profiles, and what hangs on them.
+//
+//	s := &iam.Service{DB: db, Keyring: keyring}
+//	table := s.AWS()
+//
+// A call acts in the caller's account. Handlers read the call's snapshot and write
+// by one Update, which finds everything again that its answer depends on. Who may
+// call is said by the rows of the table in this file and decided elsewhere.
+//
+// The words:
+//
+//   - A kind is one of the five kinds of entity, with what the operations that
+//     repeat for several kinds need to know of it: see kinds.go. Tags, inline
+//     policies, attachments and boundaries are written once, over kinds.
+//   - A view is an entity as one operation shows it: AWS leaves different members
+//     out of the answers of Create, Get and List.
+//   - A list is what the paginator turns into pages: see lists.go.
+//
+// # Names, paths and ids
+//
+// Names are unique in an account without regard to case, are found without regard
+// to case, and are shown as they were written. A path is a part of the ARN and of
+// nothing else. Unique ids are never used again, and trust policies keep their
+// principals by them: a user deleted and made again does not regain trust.
+//
+// # Managed policies
+//
+// The policies that AWS keeps (arn:aws:iam::aws:policy/...) come from package
+// reference and can be read and attached but not changed. How often a policy is in
+// use, the account's own or AWS's, is counted for each account in one table.
+//
+// # What is not here
+//
+// Passwords, MFA devices, certificates, SSH keys, service credentials, identity
+// providers, the simulator and reports; declined.txt tells why, one line each. Of
+// things that nobody can make yet, lists are empty and looking one up finds none,
+// so that tools which ask for them before they delete a user work.
+package iam
+
+import (
+	_ "embed"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+)
+
+// A Service is IAM over a store.
+type Service struct {
+	DB      *store.DB
+	Keyring *identity.Keyring
+	Quotas  Quotas // the zero value is DefaultQuotas()
+}
+
+//go:embed declined.txt
+var declined string
+
+// AWS returns the table of operations.
+func (s *Service) AWS() *service.Service {
+	if s.Quotas == (Quotas{}) {
+		s.Quotas = DefaultQuotas()
+	}
+	rows := []service.Row{
+		//                                    on                       and
+		service.Handle(s.createUser, newUser, boundary, requestTags),
+		service.Handle(s.getUser, user),
+		service.Handle(s.listUsers, listing(identity.UserKind)),
+		service.Handle(s.updateUser, user, service.Also("iam:UpdateUser", renamedUser)),
+		service.Handle(s.deleteUser, user),
+		service.Handle(s.listGroupsForUser, user),
+
+		service.Handle(s.createGroup, newGroup),
+		service.Handle(s.getGroup, group),
+		service.Handle(s.listGroups, listing(identity.GroupKind)),
+		service.Handle(s.updateGroup, group, service.Also("iam:UpdateGroup", renamedGroup)),
+		service.Handle(s.deleteGroup, group),
+		service.Handle(s.addUserToGroup, group),
+		service.Handle(s.removeUserFromGroup, group),
+
+		service.Handle(s.createRole, newRole, boundary, requestTags),
+		bounded(roles, s.getRole),
+		service.Handle(s.listRoles, listing(identity.RoleKind)),
+		bounded(roles, s.updateRole),
+		bounded(roles, s.updateRoleDescription),
+		bounded(roles, s.updateAssumeRolePolicy),
+		bounded(roles, s.deleteRole),
+
+		service.Handle(s.createPolicy, newPolicy, requestTags),
+		onPolicy(s.getPolicy),
+		service.Handle(s.listPolicies, policyPath),
+		onPolicy(s.deletePolicy),
+		onPolicy(s.createPolicyVersion),
+		onPolicy(s.getPolicyVersion),
+		onPolicy(s.listPolicyVersions),
+		onPolicy(s.setDefaultPolicyVersion),
+		onPolicy(s.deletePolicyVersion),
+		onPolicy(s.listEntitiesForPolicy),
+
+		service.Handle(s.createAccessKey, user),
+		service.Handle(s.listAccessKeys, user),
+		service.Handle(s.updateAccessKey, user),
+		service.Handle(s.deleteAccessKey, user),
+		service.Handle(s.getAccessKeyLastUsed, userOfKey),
+
+		service.Handle(s.createInstanceProfile, newProfile, requestTags),
+		service.Handle(s.getInstanceProfile, profile),
+		service.Handle(s.listInstanceProfiles, listing(identity.ProfileKind)),
+		service.Handle(s.listInstanceProfilesForRole, role),
+		service.Handle(s.addRoleToInstanceProfile, profile,
+			service.Also("iam:PassRole", passedRole, service.Key("iam:PassedToService", "ec2.amazonaws.com"))),
+		service.Handle(s.removeRoleFromInstanceProfile, profile),
+		service.Handle(s.deleteInstanceProfile, profile),
+
+		service.Handle(putBoundary[api.PutUserPermissionsBoundaryInput](s, users), user, boundary),
+		bounded(users, deleteBoundary[api.DeleteUserPermissionsBoundaryInput](s, users)),
+		service.Handle(putBoundary[api.PutRolePermissionsBoundaryInput](s, roles), role, boundary),
+		bounded(roles, deleteBoundary[api.DeleteRolePermissionsBoundaryInput](s, roles)),
+
+		service.Handle(s.getAccountSummary, service.Any),
+		service.Handle(s.getAccountAuthorizationDetails, service.Any),
+	}
+	rows = append(rows, tagging[api.TagUserInput, api.UntagUserInput, api.ListUserTagsInput, api.ListUserTagsOutput](s, users)...)
+	rows = append(rows, tagging[api.TagRoleInput, api.UntagRoleInput, api.ListRoleTagsInput, api.ListRoleTagsOutput](s, roles)...)
+	rows = append(rows, tagging[api.TagPolicyInput, api.UntagPolicyInput, api.ListPolicyTagsInput, api.ListPolicyTagsOutput](s, policies)...)
+	rows = append(rows, tagging[api.TagInstanceProfileInput, api.UntagInstanceProfileInput, api.ListInstanceProfileTagsInput, api.ListInstanceProfileTagsOutput](s, profiles)...)
+
+	rows = append(rows, inline[api.PutUserPolicyInput, api.GetUserPolicyInput, api.GetUserPolicyOutput, api.ListUserPoliciesInput, api.ListUserPoliciesOutput, api.DeleteUserPolicyInput](s, users)...)
+	rows = append(rows, inline[api.PutGroupPolicyInput, api.GetGroupPolicyInput, api.GetGroupPolicyOutput, api.ListGroupPoliciesInput, api.ListGroupPoliciesOutput, api.DeleteGroupPolicyInput](s, groups)...)
+	rows = append(rows, inline[api.PutRolePolicyInput, api.GetRolePolicyInput, api.GetRolePolicyOutput, api.ListRolePoliciesInput, api.ListRolePoliciesOutput, api.DeleteRolePolicyInput](s, roles)...)
+
+	rows = append(rows, attachments[api.AttachUserPolicyInput, api.DetachUserPolicyInput, api.ListAttachedUserPoliciesInput, api.ListAttachedUserPoliciesOutput](s, users)...)
+	rows = append(rows, attachments[api.AttachGroupPolicyInput, api.DetachGroupPolicyInput, api.ListAttachedGroupPoliciesInput, api.ListAttachedGroupPoliciesOutput](s, groups)...)
+	rows = append(rows, attachments[api.AttachRolePolicyInput, api.DetachRolePolicyInput, api.ListAttachedRolePoliciesInput, api.ListAttachedRolePoliciesOutput](s, roles)...)
+
+	rows = append(rows, absent()...)
+
+	table := service.New(api.Model, declined, rows...)
+	table.Object = object
+	return table
+}
+
+// Clauses that several rows share.
+var (
+	boundary    = service.Key("iam:PermissionsBoundary", "{PermissionsBoundary}")
+	requestTags = service.Tags("Tags")
+)
+
+// Tables returns the tables that are not identity's, for store.Open to check.
+func Tables() []store.Checker { return []store.Checker{usages} }
+
+func entityARN(account string, kind identity.Kind, path, name string) string {
+	return string(arn.New("aws", "iam", "", account, string(kind)+path+name))
+}

@@ -1,0 +1,414 @@
+package iam
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/wire"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// A kind is a kind of entity: what the operations that repeat for several kinds
+// need to know of it. Columns that do not apply are nil.
+type kind[T any] struct {
+	kind   identity.Kind // begins the resource part of the ARN: "instance-profile"
+	word   string        // what refusals call one: "instance profile"
+	field  string        // the input's field that names one
+	prefix string        // of unique ids
+
+	table   store.Table[T]
+	find    func(r store.Reader, account, name string) *T // nil when there is none
+	missing func(name string) *wire.Error
+	exists  func(name string) *wire.Error
+	shown   func(*T) (name, id, arn string)
+	count   func(*identity.Counts) *int
+	quota   func(*Quotas) int
+	quotaOf string // the quota's name in LimitExceeded
+
+	tags     func(*T) *[]api.Tag
+	exactTag bool // tag keys that differ in case are different keys
+	inline   func(*T) *map[string]identity.Document
+	inlines  func(*Quotas) int // characters of all inline policies together
+	attached func(*T) *[]arn.ARN
+	attaches func(*Quotas) int
+	attachOf string // the quota's name in LimitExceeded
+	boundary func(*T) **api.AttachedPermissionsBoundary
+}
+
+var users = &kind[identity.User]{
+	kind: identity.UserKind, word: "user", field: "UserName", prefix: identity.UserPrefix,
+	table:   identity.Users,
+	find:    byName(identity.Users),
+	missing: noSuch("The user with name %s cannot be found."),
+	exists:  already("User with name %s already exists."),
+	shown:   func(u *identity.User) (string, string, string) { return u.UserName, u.UserId, u.Arn },
+	count:   func(n *identity.Counts) *int { return &n.Users },
+	quota:   func(q *Quotas) int { return q.Users }, quotaOf: "UsersPerAccount",
+	tags:     func(u *identity.User) *[]api.Tag { return &u.Tags },
+	inline:   func(u *identity.User) *map[string]identity.Document { return &u.Inline },
+	inlines:  func(q *Quotas) int { return q.UserPolicySize },
+	attached: func(u *identity.User) *[]arn.ARN { return &u.Attached },
+	attaches: func(q *Quotas) int { return q.AttachedPerUser }, attachOf: "PoliciesPerUser",
+	boundary: func(u *identity.User) **api.AttachedPermissionsBoundary { return &u.PermissionsBoundary },
+}
+
+var groups = &kind[identity.Group]{
+	kind: identity.GroupKind, word: "group", field: "GroupName", prefix: identity.GroupPrefix,
+	table:   identity.Groups,
+	find:    byName(identity.Groups),
+	missing: noSuch("The group with name %s cannot be found."),
+	exists:  already("Group with name %s already exists."),
+	shown:   func(g *identity.Group) (string, string, string) { return g.GroupName, g.GroupId, g.Arn },
+	count:   func(n *identity.Counts) *int { return &n.Groups },
+	quota:   func(q *Quotas) int { return q.Groups }, quotaOf: "GroupsPerAccount",
+	inline:   func(g *identity.Group) *map[string]identity.Document { return &g.Inline },
+	inlines:  func(q *Quotas) int { return q.GroupPolicySize },
+	attached: func(g *identity.Group) *[]arn.ARN { return &g.Attached },
+	attaches: func(q *Quotas) int { return q.AttachedPerGroup }, attachOf: "PoliciesPerGroup",
+}
+
+var roles = &kind[identity.Role]{
+	kind: identity.RoleKind, word: "role", field: "RoleName", prefix: identity.RolePrefix,
+	table:   identity.Roles,
+	find:    byName(identity.Roles),
+	missing: noSuch("The role with name %s cannot be found."),
+	exists:  already("Role with name %s already exists."),
+	shown:   func(r *identity.Role) (string, string, string) { return r.RoleName, r.RoleId, r.Arn },
+	count:   func(n *identity.Counts) *int { return &n.Roles },
+	quota:   func(q *Quotas) int { return q.Roles }, quotaOf: "RolesPerAccount",
+	tags:     func(r *identity.Role) *[]api.Tag { return &r.Tags },
+	inline:   func(r *identity.Role) *map[string]identity.Document { return &r.Inline },
+	inlines:  func(q *Quotas) int { return q.RolePolicySize },
+	attached: func(r *identity.Role) *[]arn.ARN { return &r.Attached },
+	attaches: func(q *Quotas) int { return q.AttachedPerRole }, attachOf: "PoliciesPerRole",
+	boundary: func(r *identity.Role) **api.AttachedPermissionsBoundary { return &r.PermissionsBoundary },
+}
+
+// Policies are named by ARN, except when they are made.
+var policies = &kind[identity.Policy]{
+	kind: identity.PolicyKind, word: "policy", field: "PolicyArn", prefix: identity.PolicyPrefix,
+	table: identity.Policies,
+	find: func(r store.Reader, account, name string) *identity.Policy {
+		if a := arn.ARN(name); a.Account() == account {
+			return identity.PolicyByARN(r, a)
+		}
+		return nil
+	},
+	missing: func(name string) *wire.Error {
+		if isAWS(arn.ARN(name)) {
+			return api.NoSuchEntity("Policy %s was not found.", name)
+		}
+		return api.NoSuchEntity("Policy %s does not exist or is not attachable.", name)
+	},
+	exists: already("A policy called %s already exists. Duplicate names are not allowed."),
+	shown:  func(p *identity.Policy) (string, string, string) { return p.PolicyName, p.PolicyId, p.Arn },
+	count:  func(n *identity.Counts) *int { return &n.Policies },
+	quota:  func(q *Quotas) int { return q.Policies }, quotaOf: "PoliciesPerAccount",
+	tags: func(p *identity.Policy) *[]api.Tag { return &p.Tags }, exactTag: true,
+}
+
+var profiles = &kind[identity.Profile]{
+	kind: identity.ProfileKind, word: "instance profile", field: "InstanceProfileName", prefix: identity.ProfilePrefix,
+	table:   identity.Profiles,
+	find:    byName(identity.Profiles),
+	missing: noSuch("Instance Profile %s cannot be found."),
+	exists:  already("Instance Profile %s already exists."),
+	shown: func(p *identity.Profile) (string, string, string) {
+		return p.InstanceProfileName, p.InstanceProfileId, p.Arn
+	},
+	count: func(n *identity.Counts) *int { return &n.Profiles },
+	quota: func(q *Quotas) int { return q.Profiles }, quotaOf: "InstanceProfilesPerAccount",
+	tags: func(p *identity.Profile) *[]api.Tag { return &p.Tags },
+}
+
+func byName[T any](t store.Table[T]) func(store.Reader, string, string) *T {
+	return func(r store.Reader, account, name string) *T { return t.Get(r, identity.Key(account, name)) }
+}
+
+func noSuch(format string) func(string) *wire.Error {
+	return func(name string) *wire.Error { return api.NoSuchEntity(format, name) }
+}
+
+func already(format string) func(string) *wire.Error {
+	return func(name string) *wire.Error { return api.EntityAlreadyExists(format, name) }
+}
+
+// get finds an entity of the caller's account, or is NoSuchEntity.
+func (k *kind[T]) get(r store.Reader, c *service.Call, name string) (*T, error) {
+	if v := k.find(r, c.Account, name); v != nil {
+		return v, nil
+	}
+	return nil, k.missing(name)
+}
+
+// key is where an entity is kept.
+func (k *kind[T]) key(account string, v *T) string {
+	name, _, _ := k.shown(v)
+	return identity.Key(account, name)
+}
+
+// create adds an entity, unless its name is taken or there are too many. more, if
+// not nil, does what belongs to it.
+func create[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], v *T, more func(*store.Tx) error) error {
+	name, id, _ := k.shown(v)
+	key := identity.Key(c.Account, name)
+	return s.DB.Update(ctx, func(tx *store.Tx) error {
+		if k.table.Get(tx, key) != nil {
+			return k.exists(name)
+		}
+		if err := adjust(tx, s, c.Account, k, +1); err != nil {
+			return err
+		}
+		if more != nil {
+			if err := more(tx); err != nil {
+				return err
+			}
+		}
+		if identity.IDs.Get(tx, id) != nil {
+			return fmt.Errorf("the new unique id %s is in use", id) // 40 random bits say no
+		}
+		k.table.Put(tx, key, v)
+		identity.IDs.Put(tx, id, &identity.Ref{Kind: k.kind, Key: key})
+		return nil
+	})
+}
+
+// change finds an entity, gives it to f to be changed and keeps what f made of it.
+func change[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
+	return s.DB.Update(ctx, func(tx *store.Tx) error {
+		v, err := k.get(tx, c, name)
+		if err != nil {
+			return err
+		}
+		if err := f(tx, v); err != nil {
+			return err
+		}
+		k.table.Put(tx, k.key(c.Account, v), v)
+		return nil
+	})
+}
+
+// remove deletes an entity that f lets go.
+func remove[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
+	return s.DB.Update(ctx, func(tx *store.Tx) error {
+		v, err := k.get(tx, c, name)
+		if err != nil {
+			return err
+		}
+		if err := f(tx, v); err != nil {
+			return err
+		}
+		_, id, _ := k.shown(v)
+		k.table.Delete(tx, k.key(c.Account, v))
+		identity.IDs.Delete(tx, id)
+		return adjust(tx, s, c.Account, k, -1)
+	})
+}
+
+// adjust counts the entities of an account and holds them against the quota.
+func adjust[T any](tx *store.Tx, s *Service, account string, k *kind[T], by int) error {
+	n := identity.Counters.Get(tx, account)
+	if n == nil {
+		n = &identity.Counts{}
+	}
+	*k.count(n) += by
+	if by > 0 {
+		if err := within(*k.count(n), k.quota(&s.Quotas), k.quotaOf); err != nil {
+			return err
+		}
+	}
+	identity.Counters.Put(tx, account, n)
+	return nil
+}
+
+// Resources. A missing entity has the ARN that it would have without a path, so
+// that a caller without permission does not learn whether there is one.
+var (
+	group   = groups.named
+	role    = roles.named
+	profile = profiles.named
+
+	newUser    = toBeMade(identity.UserKind, "UserName")
+	newGroup   = toBeMade(identity.GroupKind, "GroupName")
+	newRole    = toBeMade(identity.RoleKind, "RoleName")
+	newProfile = toBeMade(identity.ProfileKind, "InstanceProfileName")
+)
+
+// named is the entity that the input names.
+func (k *kind[T]) named(in reflect.Type) func(*service.Call, any) []service.Target {
+	if k.kind == identity.UserKind {
+		return user(in)
+	}
+	name := field[string](in, k.field)
+	return func(c *service.Call, in any) []service.Target {
+		return []service.Target{k.target(c, name(in))}
+	}
+}
+
+func (k *kind[T]) target(c *service.Call, name string) service.Target {
+	t := service.Target{Text: k.word + " " + name}
+	if v := k.find(c.State, c.Account, name); v != nil {
+		_, _, a := k.shown(v)
+		t.ARN = arn.ARN(a)
+	} else if k.kind == identity.PolicyKind {
+		t.ARN = arn.ARN(name)
+	} else {
+		t.ARN = arn.ARN(entityARN(c.Account, k.kind, "/", name))
+	}
+	return t
+}
+
+// user is the user that the input names, or the one who calls.
+func user(in reflect.Type) func(*service.Call, any) []service.Target {
+	name := field[string](in, "UserName")
+	return func(c *service.Call, in any) []service.Target {
+		switch n := name(in); {
+		case n != "":
+			return []service.Target{users.target(c, n)}
+		case c.Caller.Type == identity.IAMUser:
+			return []service.Target{{ARN: arn.ARN(c.Caller.User.Arn), Text: "user " + c.Caller.User.UserName}}
+		case c.Caller.Type == identity.RootUser:
+			return []service.Target{{ARN: c.Caller.ARN}}
+		default: // AWS takes the name of the session for the user's
+			resource := c.Caller.ARN.Resource()
+			session := resource[strings.LastIndexByte(resource, '/')+1:]
+			return []service.Target{{ARN: arn.ARN(entityARN(c.Account, identity.UserKind, "/", session)), Text: "user " + session}}
+		}
+	}
+}
+
+// toBeMade is the entity that a creation makes: its ARN is in the input.
+func toBeMade(k identity.Kind, nameField string) service.Resource {
+	return func(in reflect.Type) func(*service.Call, any) []service.Target {
+		name, path := field[string](in, nameField), field[string](in, "Path")
+		return func(c *service.Call, in any) []service.Target {
+			return []service.Target{{ARN: arn.ARN(entityARN(c.Account, k, orRoot(path(in)), name(in)))}}
+		}
+	}
+}
+
+// listing is the resource of lists: they have no resource-level permissions, but
+// refusals print the ARN's stem.
+func listing(k identity.Kind) service.Resource {
+	return func(in reflect.Type) func(*service.Call, any) []service.Target {
+		prefix := field[string](in, "PathPrefix")
+		return func(c *service.Call, in any) []service.Target {
+			return []service.Target{{ARN: "*", Text: entityARN(c.Account, k, orRoot(prefix(in)), "")}}
+		}
+	}
+}
+
+// bounded is a row on an existing principal whose boundary, if it has one, is a
+// condition key: who may only make users with a boundary shall not loosen those
+// without.
+func bounded[T, In, Out any](k *kind[T], f func(context.Context, *service.Call, *In) (*Out, error), clauses ...service.Clause) service.Row {
+	name := field[string](reflect.TypeFor[In](), k.field)
+	return service.Handle(f, k.named, append(clauses,
+		service.KeyOf("iam:PermissionsBoundary", func(c *service.Call, in *In) (policy.Value, bool) {
+			if v := k.find(c.State, c.Account, name(in)); v != nil {
+				if b := *k.boundary(v); b != nil {
+					return policy.String(b.PermissionsBoundaryArn), true
+				}
+			}
+			return policy.Value{}, false
+		}))...)
+}
+
+// object is what authorisation may know of an entity: its tags, and for a role
+// that is to be assumed its trust policy, without whose consent nothing is allowed.
+func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Object {
+	var o service.Object
+	word, _, _ := strings.Cut(a.Resource(), "/")
+	switch identity.Kind(word) {
+	case identity.UserKind:
+		if u := identity.UserByARN(state, a); u != nil {
+			o = tagged(u.Tags)
+		}
+	case identity.RoleKind:
+		r := identity.RoleByARN(state, a)
+		if r != nil {
+			o = tagged(r.Tags)
+		}
+		if len(action) > 4 && strings.EqualFold(string(action[:4]), "sts:") {
+			o.Trust = true
+			if r != nil {
+				o.Policy = r.Trust
+			}
+		}
+	case identity.PolicyKind:
+		if p := identity.PolicyByARN(state, a); p != nil {
+			o = tagged(p.Tags)
+		}
+	case identity.ProfileKind:
+		if p := profiles.find(state, a.Account(), a.Resource()[strings.LastIndexByte(a.Resource(), '/')+1:]); p != nil && p.Arn == string(a) {
+			o = tagged(p.Tags)
+		}
+	}
+	return o
+}
+
+func tagged(tags []api.Tag) service.Object {
+	o := service.Object{Tag: func(key string) (string, bool) {
+		for _, t := range tags {
+			if strings.EqualFold(t.Key, key) {
+				return t.Value, true
+			}
+		}
+		return "", false
+	}}
+	for _, t := range tags {
+		o.TagKeys = append(o.TagKeys, t.Key)
+	}
+	return o
+}
+
+// field reads a field of an input by name. A name that the type has not is a
+// mistake in the table and panics when the service is built.
+func field[V any](in reflect.Type, name string) func(in any) V {
+	f, ok := in.FieldByName(name)
+	if !ok || f.Type != reflect.TypeFor[V]() {
+		panic(fmt.Sprintf("iam: %v has no field %s of type %v", in, name, reflect.TypeFor[V]()))
+	}
+	return func(in any) V { return reflect.ValueOf(in).Elem().FieldByIndex(f.Index).Interface().(V) }
+}
+
+// answer makes an output of which the fields are given by name.
+func answer[Out any](fields map[string]any) *Out {
+	out := new(Out)
+	v := reflect.ValueOf(out).Elem()
+	for name, value := range fields {
+		v.FieldByName(name).Set(reflect.ValueOf(value))
+	}
+	return out
+}
+
+func orRoot(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// pathOf is the path in an entity's ARN: "/" or "/.../".
+func pathOf(a string) string {
+	resource := arn.ARN(a).Resource()
+	first, last := strings.IndexByte(resource, '/'), strings.LastIndexByte(resource, '/')
+	if first < 0 {
+		return "/"
+	}
+	return resource[first : last+1]
+}
+
+// now is the time of the call as AWS keeps times: whole seconds.
+func now(c *service.Call) time.Time { return c.Time.UTC().Truncate(time.Second) }
+
+// none is the output of operations that have none.
+type none struct{}
