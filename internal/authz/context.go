@@ -219,7 +219,7 @@ func (r *Request) keys() []ContextKey {
 		add(globalKeys[i].name, globalKeys[i].from, v, ok)
 	}
 	for _, p := range r.Check.Pairs {
-		add(p.Key, "request", p.Value, true)
+		add(p.Name, "request", p.Value, true)
 	}
 	for _, t := range r.Check.Tags {
 		add("aws:RequestTag/"+t.Key, "request", policy.String(t.Value), true)

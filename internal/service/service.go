@@ -150,9 +150,10 @@ type key struct {
 // A KeyValue is a tag as a request gives it.
 type KeyValue struct{ Key, Value string }
 
-// A Pair is a condition key, in lower case, and its value in a call.
+// A Pair is a condition key and its value in a call.
 type Pair struct {
-	Key   string
+	Name  string // as AWS writes it
+	Key   string // in lower case
 	Value policy.Value
 }
 
@@ -218,7 +219,7 @@ func (op *Op) Checks(c *Call, in any) []Check {
 		var pairs []Pair
 		for _, k := range n.keys {
 			if v, ok := k.value(c, in); ok {
-				pairs = append(pairs, Pair{k.lower, v})
+				pairs = append(pairs, Pair{k.name, k.lower, v})
 			}
 		}
 		var tags []KeyValue

@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"io"
+	"reflect"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// Invoke makes a call: it authorises it, records it, and does it. Nothing is done
+// that is not recorded before, and nothing is answered whose record is not safe.
+//
+// A call that only reads, or that issues credentials, has its effect when it is
+// answered, and is recorded with its outcome before that. A call that changes
+// something is recorded before it is done, and its outcome is recorded after,
+// under the same event id.
+func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in any) (any, error) {
+	d := &deliberation{server: s, call: c, op: op}
+	c.Authorize = d.one
+	if err := d.all(in); err != nil {
+		return nil, d.recorded(ctx, in, nil, err)
+	}
+	if !op.Reads() {
+		if err := d.recorded(ctx, in, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	out, err := op.Do(ctx, c, in)
+	dropStream(in)
+	if err == nil && op.Data() && !op.Reads() {
+		return out, nil // a data event that went well: the first record says it all
+	}
+	if err := d.recorded(ctx, in, out, err); err != nil {
+		discard(out)
+		return nil, err
+	}
+	return out, nil
+}
+
+// A deliberation is the decisions of one call.
+type deliberation struct {
+	server  *Server
+	call    *service.Call
+	op      *service.Op
+	asked   []authz.Request // in the order in which they were decided
+	refused int             // index+1 of the one that was refused, 0 when none was
+	eventID string
+}
+
+// maxAsked bounds what is kept of calls that ask for each of a thousand items.
+const maxAsked = 64
+
+// all decides whether the call may be made at all.
+func (d *deliberation) all(in any) error {
+	if err := authz.Barred(d.call, d.op); err != nil {
+		return err
+	}
+	if err := d.op.Before(d.call, in); err != nil {
+		return err
+	}
+	for _, check := range d.op.Checks(d.call, in) {
+		if err := d.decide(check); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one decides one more permission for a handler.
+func (d *deliberation) one(action policy.Action, resource arn.ARN) error {
+	return d.decide(service.Check{Action: action, Target: service.Target{ARN: resource}})
+}
+
+func (d *deliberation) decide(check service.Check) error {
+	r := authz.Request{Call: d.call, Service: d.op.Service, Check: check}
+	if svc := d.server.prefixes[check.ARN.Service()]; svc != nil && svc.Object != nil {
+		r.Object = svc.Object(d.call.State, check.Action, check.ARN)
+	}
+	if r.Object.Missing != nil {
+		return r.Object.Missing
+	}
+	decision := authz.Decide(&r, nil)
+	if len(d.asked) < maxAsked || !decision.Allowed {
+		d.asked = append(d.asked, r)
+	}
+	if decision.Allowed {
+		return nil
+	}
+	d.refused = len(d.asked)
+	return authz.Refusal(&r, decision)
+}
+
+// explain tells how each decision of the call came about.
+func (d *deliberation) explain() []*authz.Explanation {
+	all := make([]*authz.Explanation, 0, len(d.asked))
+	for i := range d.asked {
+		x := &authz.Explanation{Event: d.op.Service.Model.Name + ":" + d.op.Name}
+		authz.Decide(&d.asked[i], x)
+		all = append(all, x)
+	}
+	return all
+}
+
+// refuseInput records a call whose input could not be read and returns the error.
+func (s *Server) refuseInput(c *service.Call, op *service.Op, err error) error {
+	d := &deliberation{server: s, call: c, op: op}
+	return d.recorded(context.Background(), nil, nil, err)
+}
+
+// dropStream takes the body out of an input whose call is over: the input may be
+// kept for an explanation, and the body not.
+func dropStream(in any) {
+	if f := reflect.ValueOf(in).Elem().FieldByName("Body"); f.IsValid() && f.Kind() == reflect.Interface {
+		f.SetZero()
+	}
+}
+
+// discard closes the body of an output that will not be sent.
+func discard(out any) {
+	v := reflect.Indirect(reflect.ValueOf(out))
+	if v.Kind() != reflect.Struct {
+		return
+	}
+	for i := range v.NumField() {
+		if c, ok := v.Field(i).Interface().(io.Closer); ok && c != nil {
+			c.Close()
+		}
+	}
+}

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"crypto/subtle"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// serveOperator answers what is for the operator and not for AWS clients. Such a
+// request carries no signature, so that a bucket of the same name stays reachable.
+func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.RawQuery != "" {
+		return false
+	}
+	if a := r.Header.Get("Authorization"); a != "" && !strings.HasPrefix(a, "Bearer ") {
+		return false
+	}
+	switch r.URL.Path {
+	case "/healthz": // the process answers
+		io.WriteString(w, "ok\n")
+	case "/readyz": // the state is loaded and the audit log can be written
+		if err := s.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return true
+		}
+		io.WriteString(w, "ok\n")
+	case "/metrics":
+		if !s.mayReadMetrics(r) {
+			http.Error(w, "metrics are for loopback or the bearer of the token", http.StatusForbidden)
+			return true
+		}
+		s.metrics.handler.ServeHTTP(w, r)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s *Server) mayReadMetrics(r *http.Request) bool {
+	if want := s.MetricsToken.Reveal(); want != "" {
+		got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if ok && subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 {
+			return true
+		}
+	}
+	// What comes through a proxy of ours on loopback does not come from loopback.
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback() && r.Header.Get("X-Forwarded-For") == ""
+}
+
+// metrics are the server's figures, in the form of Prometheus. Its client library
+// is the one whose forms every monitoring system reads.
+type metrics struct {
+	handler  http.Handler
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "iamd_requests_total",
+			Help: "Requests answered, by service, operation and HTTP status, with AWS's error code where there was one.",
+		}, []string{"service", "operation", "status", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "iamd_request_seconds",
+			Help:    "Time from the request's header to the end of its answer, in seconds.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 2.5, 10},
+		}, []string{"service"}),
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m.requests, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	return m
+}
+
+// measure counts an exchange. Labels have values of ours only, never the caller's.
+func (x *exchange) measure() {
+	service, operation := "none", "none"
+	if x.route.svc != nil {
+		service = x.route.svc.Model.Name
+	}
+	if x.route.op != nil {
+		operation = x.route.op.Name
+	}
+	m := x.server.metrics
+	m.requests.WithLabelValues(service, operation, strconv.Itoa(x.status), x.code).Inc()
+	m.seconds.WithLabelValues(service).Observe(x.server.Now().Sub(x.started).Seconds())
+}
+
+// ready returns why the server cannot serve now; nil when it can.
+func (s *Server) ready() error { return s.Audit.Healthy() }

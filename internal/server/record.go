@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/wire"
+)
+
+// recorded writes the call's audit record and keeps its decisions. It returns err
+// itself, or, when the record cannot be written, that failure: what is not
+// recorded is neither done nor answered.
+func (d *deliberation) recorded(ctx context.Context, in, out any, err error) error {
+	if d.eventID == "" {
+		d.eventID = newUUID()
+		d.keep()
+	}
+	for _, r := range d.records(in, out, err) {
+		// Management calls and issued credentials are safe on disk before the answer.
+		if failed := d.server.Audit.Append(ctx, r, !d.op.Data()); failed != nil {
+			return failed
+		}
+	}
+	return err
+}
+
+// records are the CloudTrail records of the call: one, or for AssumeRole across
+// accounts one for each account, with one sharedEventID.
+func (d *deliberation) records(in, out any, err error) []*audit.Record {
+	c, op := d.call, d.op
+	r := &audit.Record{
+		Time:             c.Time,
+		RequestID:        c.RequestID,
+		EventID:          d.eventID,
+		EventSource:      op.Service.Model.Name + ".amazonaws.com",
+		EventName:        op.Name,
+		Region:           c.Region,
+		UserAgent:        c.Source.UserAgent,
+		Identity:         userIdentity(c.Caller),
+		ReadOnly:         op.ReadOnly(),
+		ManagementEvent:  !op.Data(),
+		Category:         "Management",
+		RecipientAccount: c.Account,
+	}
+	if c.Source.IP.IsValid() {
+		r.SourceIP = c.Source.IP.String()
+	}
+	if op.Data() {
+		r.Category = "Data"
+	}
+	if err != nil {
+		r.ErrorCode, r.ErrorMessage = "InternalFailure", ""
+		var known *wire.Error
+		if errors.As(err, &known) {
+			r.ErrorCode, r.ErrorMessage = known.Code, known.Message
+		}
+	}
+	// CloudTrail leaves both out of refused calls and of GetCallerIdentity.
+	if d.refused == 0 && in != nil && op.Name != "GetCallerIdentity" {
+		r.RequestParameters = wire.AppendJSON(nil, in, wire.JSONOptions{})
+		if err == nil && out != nil && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
+			r.ResponseElements = wire.AppendJSON(nil, out, wire.JSONOptions{})
+		}
+	}
+	var owner string
+	for i := range d.asked {
+		a := d.asked[i].Check.ARN
+		if a == "*" || i > 0 && a == d.asked[i-1].Check.ARN {
+			continue
+		}
+		r.Resources = append(r.Resources, audit.Resource{ARN: string(a), AccountID: d.asked[i].Owner(), Type: resourceType(a)})
+		if i == 0 {
+			owner = d.asked[i].Owner()
+		}
+		if len(r.Resources) == maxRecordedResources {
+			break
+		}
+	}
+	if op.Name != "AssumeRole" || err != nil || owner == c.Account || owner == "" {
+		return []*audit.Record{r}
+	}
+	r.SharedEventID = d.eventID
+	theirs := *r
+	theirs.EventID = newUUID()
+	theirs.RecipientAccount = owner
+	theirs.Identity = audit.UserIdentity{Type: "AWSAccount", PrincipalID: c.Caller.UserID, AccountID: c.Account}
+	return []*audit.Record{r, &theirs}
+}
+
+const maxRecordedResources = 10
+
+// resourceTypes are CloudTrail's names of the kinds of resources, by the service
+// of the ARN and the first word of its resource part.
+var resourceTypes = map[[2]string]string{
+	{"iam", "role"}:             "AWS::IAM::Role",
+	{"iam", "user"}:             "AWS::IAM::User",
+	{"iam", "group"}:            "AWS::IAM::Group",
+	{"iam", "policy"}:           "AWS::IAM::Policy",
+	{"iam", "instance-profile"}: "AWS::IAM::InstanceProfile",
+}
+
+func resourceType(a arn.ARN) string {
+	resource := a.Resource()
+	for i := range len(resource) {
+		if resource[i] == '/' {
+			if a.Service() == "s3" {
+				return "AWS::S3::Object"
+			}
+			return resourceTypes[[2]string{a.Service(), resource[:i]}]
+		}
+	}
+	if a.Service() == "s3" {
+		return "AWS::S3::Bucket"
+	}
+	return ""
+}
+
+// userIdentity is the caller as CloudTrail names them (CloudTrail User Guide, "userIdentity element").
+func userIdentity(c *identity.Caller) audit.UserIdentity {
+	u := audit.UserIdentity{PrincipalID: c.UserID, ARN: string(c.ARN), AccountID: c.Account, AccessKeyID: c.AccessKeyID}
+	switch c.Type {
+	case identity.Anonymous:
+		return audit.UserIdentity{Type: "AWSAccount", PrincipalID: "", AccountID: "anonymous"}
+	case identity.RootUser:
+		u.Type = "Root"
+	case identity.IAMUser:
+		u.Type, u.UserName = "IAMUser", c.User.UserName
+	case identity.AssumedRole:
+		u.Type = "AssumedRole"
+	case identity.FederatedUser:
+		u.Type = "FederatedUser"
+	case identity.AWSService:
+		return audit.UserIdentity{Type: "AWSService", InvokedBy: c.Service}
+	}
+	if s := c.Session; s != nil {
+		u.Session = &audit.SessionContext{CreationDate: s.Issued, MFA: !s.MFA.IsZero(), SourceIdentity: s.SourceIdentity}
+		switch {
+		case c.Role != nil:
+			u.Session.Issuer = &audit.Issuer{Type: "Role", PrincipalID: c.Role.RoleId, ARN: c.Role.Arn, AccountID: c.Account, UserName: c.Role.RoleName}
+		case c.Type == identity.FederatedUser && c.User != nil:
+			u.Session.Issuer = &audit.Issuer{Type: "IAMUser", PrincipalID: c.User.UserId, ARN: c.User.Arn, AccountID: c.Account, UserName: c.User.UserName}
+		case c.Type == identity.FederatedUser:
+			u.Session.Issuer = &audit.Issuer{Type: "Root", PrincipalID: c.Account, ARN: string(identity.RootARN(c.Account)), AccountID: c.Account}
+		}
+	}
+	return u
+}

@@ -1,0 +1,163 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/sigv4"
+	"github.com/iamd-dev/iamd/internal/wire"
+)
+
+// A route is which operation a request is for. It is found in two steps: the
+// service by the signature's scope or the form of the request, the operation by
+// what the service's protocol says.
+type route struct {
+	svc     *service.Service
+	op      *service.Op
+	err     error  // why there is no operation; told after authentication
+	details string // request id of GET /authorization-details
+}
+
+// detailsService signs GET /authorization-details; the name is AWS's.
+const detailsService = "iam-toolbox"
+
+// routeService finds the service.
+func (s *Server) routeService(r *http.Request) (route, error) {
+	name := scopeService(r)
+	switch {
+	case name == detailsService:
+		id, ok := strings.CutPrefix(r.URL.Path, "/authorization-details/")
+		if !ok || r.Method != http.MethodGet || id == "" {
+			return route{}, &wire.Error{Code: "UnknownOperationException", Status: 404, Message: "There is only GET /authorization-details/{request id}."}
+		}
+		return route{details: id}, nil
+	case name != "":
+		if svc := s.services[name]; svc != nil {
+			return route{svc: svc}, nil
+		}
+		return route{}, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd does not serve " + name + "."}
+	}
+	// Without a scope: a form is for the Query service of its version, all else is for S3.
+	if r.Method == http.MethodPost && isForm(r) || r.URL.RawQuery != "" && r.URL.Path == "/" && r.URL.Query().Has("Action") {
+		for _, svc := range s.Services {
+			if svc.Model.Protocol == wire.Query && (strings.HasPrefix(r.Host, svc.Model.Name+".") || r.URL.Query().Get("Version") == svc.Model.Version) {
+				return route{svc: svc}, nil
+			}
+		}
+		if svc := s.services["sts"]; svc != nil {
+			return route{svc: svc}, nil
+		}
+	}
+	if svc := s.services["s3"]; svc != nil {
+		return route{svc: svc}, nil
+	}
+	return route{}, &wire.Error{Code: "MissingAuthenticationToken", Status: 403, Message: "Request is missing Authentication Token"}
+}
+
+// scopeService is the service in the credential scope of a request, signed by
+// header or by query; "" when there is none.
+func scopeService(r *http.Request) string {
+	credential := ""
+	if h := r.Header.Get("Authorization"); h != "" {
+		_, after, ok := strings.Cut(h, "Credential=")
+		if !ok {
+			return ""
+		}
+		credential, _, _ = strings.Cut(after, ",")
+	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+		credential = r.URL.Query().Get("X-Amz-Credential")
+	}
+	parts := strings.Split(credential, "/")
+	if n := len(parts); n >= 5 { // an access key id may hold slashes, the scope does not
+		return parts[n-2]
+	}
+	return ""
+}
+
+func isForm(r *http.Request) bool {
+	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+}
+
+// streams reports whether the body is a stream and not read beforehand.
+func (t *route) streams() bool { return t.svc != nil && t.svc.Model.Protocol == wire.RESTXML }
+
+// find finds the operation. That there is none is kept in err, for after authentication.
+func (t *route) find(r *http.Request, body []byte, hosts []string) {
+	if t.details != "" {
+		return
+	}
+	var op *wire.Operation
+	switch m := t.svc.Model; m.Protocol {
+	case wire.RESTXML, wire.RESTJSON:
+		op, t.err = m.Route(r, bucketFirst(r, hosts))
+	default:
+		op, t.err = m.Named(wire.FormAction(r, body))
+	}
+	if t.err == nil {
+		t.op = t.svc.Op(op.Name)
+	}
+}
+
+// scope is what the signature must be scoped to.
+func (t *route) scope() sigv4.Scope {
+	if t.details != "" {
+		return sigv4.Scope{Service: detailsService, Family: sigv4.RESTJSON}
+	}
+	m := t.svc.Model
+	scope := sigv4.Scope{Service: m.SigningName, Anonymous: t.svc.Anonymous || t.op != nil && t.op.Wire.Unsigned}
+	switch m.Protocol {
+	case wire.RESTXML:
+		scope.Family = sigv4.S3
+	case wire.JSON10, wire.JSON11:
+		scope.Family = sigv4.JSON
+	case wire.RESTJSON:
+		scope.Family = sigv4.RESTJSON
+	case wire.EC2:
+		scope.Family = sigv4.EC2
+	}
+	if m.Global {
+		scope.Regions = []string{"us-east-1"}
+	}
+	return scope
+}
+
+// model is the model in whose form errors are written; where there is none, a plain REST-XML one.
+func (t *route) model() *wire.Model {
+	switch {
+	case t.details != "":
+		return &wire.Model{Name: detailsService, Protocol: wire.RESTJSON}
+	case t.svc != nil:
+		return t.svc.Model
+	}
+	return &wire.Model{Protocol: wire.RESTXML}
+}
+
+func (t *route) internalFailure() *wire.Error {
+	code := "InternalFailure"
+	if t.streams() {
+		code = "InternalError"
+	}
+	return &wire.Error{Code: code, Status: 500, Message: "The request processing has failed because of an unknown error, exception or failure."}
+}
+
+// bucketFirst is the escaped path with the bucket in front, whether the client put
+// it there or into the host name.
+func bucketFirst(r *http.Request, hosts []string) string {
+	path := r.URL.EscapedPath()
+	host := r.Host
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	host = strings.ToLower(host)
+	if i := strings.LastIndex(host, ".s3."); i > 0 {
+		return "/" + url.PathEscape(host[:i]) + path
+	}
+	for _, h := range hosts {
+		if bucket, ok := strings.CutSuffix(host, "."+strings.ToLower(h)); ok && bucket != "" && bucket != "s3" {
+			return "/" + url.PathEscape(bucket) + path
+		}
+	}
+	return path
+}

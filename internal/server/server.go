@@ -1,0 +1,392 @@
+// Package server is the way of a request: route, authenticate, decode, Invoke,
+// encode.
+//
+//	s, err := server.New(server.Config{DB: db, Keyring: keyring, Services: services, Audit: log, ...})
+//	http.Serve(listener, s)
+//
+// The order of these steps stands in one place, serve, and every call goes
+// through one function, Invoke, whoever makes it: authorise, record, do. What a
+// caller may know of a failure leaves through one place too, writeError; what is
+// our own fault becomes InternalFailure there and one line in the log.
+//
+// All services answer on one endpoint. The credential scope of the signature
+// tells them apart; calls without a signature are told apart by their form.
+// Beside them the server answers /healthz, /readyz and /metrics, and
+// GET /authorization-details/{request id} (signing name iam-toolbox), which
+// explains a past decision to the account that it concerned.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/sigv4"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/wire"
+)
+
+// maxBody is the largest body of a call that is read whole before it is
+// verified: every call but those of S3. A policy of 131,072 characters, each
+// percent-encoded, fits.
+const maxBody = 1 << 20
+
+// A Config is what a server is made of. All fields are needed unless they say otherwise.
+type Config struct {
+	DB        *store.DB
+	Keyring   *identity.Keyring
+	Services  []*service.Service
+	Audit     *audit.Log
+	Decisions *audit.Decisions
+	Log       *slog.Logger     // nil: nothing is logged
+	Now       func() time.Time // nil: time.Now
+
+	// TrustedProxies are those whose X-Forwarded-For and X-Forwarded-Proto are
+	// believed. Empty: nobody's.
+	TrustedProxies []netip.Prefix
+	// Hosts are names under which virtual-host style buckets are found, so that
+	// bucket.NAME is the bucket. Hosts of the form bucket.s3.anything are found without.
+	Hosts []string
+	// MetricsToken is what a peer that is not on loopback must send as a bearer
+	// token to read /metrics. Zero: only loopback reads it.
+	MetricsToken identity.Secret
+}
+
+// A Server answers calls. It is an http.Handler.
+type Server struct {
+	Config
+	services map[string]*service.Service // by signing name
+	prefixes map[string]*service.Service // by the service part of ARNs and actions
+	verifier sigv4.Verifier
+	metrics  *metrics
+	uses     uses
+	inFlight sync.WaitGroup
+}
+
+// New returns a server, or an error when two services have one name.
+func New(cfg Config) (*Server, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{Config: cfg, services: map[string]*service.Service{}, prefixes: map[string]*service.Service{}, metrics: newMetrics()}
+	for _, svc := range cfg.Services {
+		if s.services[svc.Model.SigningName] != nil {
+			return nil, fmt.Errorf("two services are signed for %s", svc.Model.SigningName)
+		}
+		s.services[svc.Model.SigningName] = svc
+		s.prefixes[svc.Model.Name] = svc
+	}
+	s.verifier = sigv4.Verifier{Lookup: s.lookup, Now: cfg.Now}
+	return s, nil
+}
+
+// Close waits for the calls in flight. The listener has been closed before.
+func (s *Server) Close() { s.inFlight.Wait() }
+
+// known is what looking up a key finds: the caller, and the state they were found in.
+type known struct {
+	caller *identity.Caller
+	state  *store.Snapshot
+}
+
+func (s *Server) lookup(accessKeyID, token string, now time.Time) (string, any, error) {
+	state := s.DB.View()
+	caller, secret, err := s.Keyring.Caller(state, accessKeyID, token, now)
+	switch {
+	case err == nil:
+		return secret.Reveal(), known{caller, state}, nil
+	case errors.Is(err, identity.ErrUnknownKey):
+		return "", nil, sigv4.ErrUnknownKey
+	case errors.Is(err, identity.ErrInvalidToken):
+		return "", nil, sigv4.ErrInvalidToken
+	case errors.Is(err, identity.ErrExpiredToken):
+		return "", nil, sigv4.ErrExpiredToken
+	}
+	return "", nil, err
+}
+
+// ServeHTTP answers one request, whatever happens in it.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.inFlight.Add(1)
+	defer s.inFlight.Done()
+	if s.serveOperator(w, r) {
+		return
+	}
+	x := &exchange{server: s, w: w, r: r, id: newUUID(), started: s.Now()}
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler { // a body that broke off: the connection must not look whole
+				panic(p)
+			}
+			s.Log.Error("a call panicked", "requestID", x.id, "panic", p, "stack", string(debug.Stack()))
+			x.writeError(errors.New("panic"))
+		}
+		x.measure()
+	}()
+	if err := x.serve(); err != nil {
+		x.writeError(err)
+	}
+}
+
+// An exchange is one request and its answer.
+type exchange struct {
+	server  *Server
+	w       http.ResponseWriter
+	r       *http.Request
+	id      string
+	started time.Time
+	route   route
+	status  int // written; 0 before
+	code    string
+}
+
+// serve is the way of a request.
+func (x *exchange) serve() error {
+	s, r := x.server, x.r
+	if err := x.waitForRevision(); err != nil {
+		return err
+	}
+	var err error
+	if x.route, err = s.routeService(r); err != nil {
+		return err
+	}
+	var body []byte
+	if !x.route.streams() {
+		if body, err = readBody(x.w, r); err != nil {
+			return err
+		}
+	}
+	x.route.find(r, body, s.Hosts)
+	signature, err := s.verifier.Verify(r, x.route.scope(), body)
+	if err != nil {
+		return err
+	}
+	if x.route.err != nil {
+		return x.route.err // an unknown operation is told to whom we know only
+	}
+	call := s.newCall(r, x.id, signature, x.started)
+	if x.route.details != "" {
+		return x.serveDetails(call)
+	}
+	op := x.route.op
+	s.used(call, op.Service.Model.SigningName)
+	in := op.New()
+	if op.Declined == "" {
+		if x.route.streams() { // the body is verified as it is read, here or by the handler
+			stream, err := signature.Body(r)
+			if err != nil {
+				return err
+			}
+			r.Body = stream
+			if !op.Wire.Streams() {
+				if body, err = readStream(x.w, r); err != nil {
+					return err
+				}
+			}
+		}
+		if err := wire.Decode(op.Service.Model, op.Wire, r, body, in); err != nil {
+			return s.refuseInput(call, op, err)
+		}
+	}
+	out, err := s.Invoke(r.Context(), call, op, in)
+	if err != nil {
+		return err
+	}
+	return x.write(op, out)
+}
+
+// newCall is the call that a verified request makes.
+func (s *Server) newCall(r *http.Request, id string, sig *sigv4.Signature, now time.Time) *service.Call {
+	k, ok := sig.Identity.(known)
+	if !ok {
+		k = known{&identity.Caller{}, s.DB.View()}
+	}
+	region := sig.Region
+	if region == "" { // an anonymous call
+		region = "us-east-1"
+	}
+	return &service.Call{
+		Account:   k.caller.Account,
+		Caller:    k.caller,
+		State:     k.state,
+		Time:      now,
+		RequestID: id,
+		Region:    region,
+		Source:    s.source(r, sig),
+	}
+}
+
+// source is where a request came from: the peer, unless the peer is a proxy that
+// the configuration trusts.
+func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
+	src := service.Source{
+		Secure:    r.TLS != nil,
+		UserAgent: r.UserAgent(),
+		Referer:   r.Referer(),
+		Presigned: sig.Presigned,
+		SignedAt:  sig.Time,
+		Headers:   r.Header.Get,
+	}
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		src.IP = peer.Addr().Unmap()
+	}
+	if s.trusted(src.IP) {
+		if proto := r.Header.Get("X-Forwarded-Proto"); proto != "" {
+			src.Secure = strings.EqualFold(proto, "https")
+		}
+		// The last address that is not a trusted proxy's; what stands before it anyone may have written.
+		forwarded := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+		for i := len(forwarded) - 1; i >= 0; i-- {
+			ip, err := netip.ParseAddr(strings.TrimSpace(forwarded[i]))
+			if err != nil {
+				break
+			}
+			src.IP = ip.Unmap()
+			if !s.trusted(src.IP) {
+				break
+			}
+		}
+	}
+	scheme := "http://"
+	if src.Secure {
+		scheme = "https://"
+	}
+	src.Endpoint = scheme + r.Host
+	return src
+}
+
+func (s *Server) trusted(ip netip.Addr) bool {
+	for _, p := range s.TrustedProxies {
+		if ip.IsValid() && p.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// readBody reads a body that is verified whole.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxBody {
+		return nil, &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
+	}
+	if r.ContentLength == 0 {
+		return nil, nil
+	}
+	if r.ContentLength > 0 {
+		body := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(r.Body, body); err != nil {
+			return nil, &wire.Error{Code: "IncompleteBody", Status: 400, Message: "The request body ended before its Content-Length."}
+		}
+		return body, nil
+	}
+	return readStream(w, r)
+}
+
+// readStream reads a body whose length is not known, or is not to be trusted.
+func readStream(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
+	}
+	var auth *sigv4.Error
+	if err != nil && !errors.As(err, &auth) {
+		return nil, &wire.Error{Code: "IncompleteBody", Status: 400, Message: "The request body could not be read."}
+	}
+	return body, err
+}
+
+// revisionHeader carries the revision of the state that an answer to a write
+// leaves behind. Sent with a later request, on whatever node, it makes that
+// request wait for the same state.
+const revisionHeader = "X-Iamd-Revision"
+
+const longestWait = 5 * time.Second
+
+func (x *exchange) waitForRevision() error {
+	text := x.r.Header.Get(revisionHeader)
+	if text == "" {
+		return nil
+	}
+	revision, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || revision < 0 {
+		return &wire.Error{Code: "ValidationError", Status: 400, Message: revisionHeader + " is not a revision."}
+	}
+	if x.server.DB.View().Revision() >= revision {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), longestWait)
+	defer cancel()
+	if err := x.server.DB.Wait(ctx, revision); err != nil {
+		return &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: fmt.Sprintf("The state of revision %d is not here yet.", revision)}
+	}
+	return nil
+}
+
+// write sends the answer of a call that succeeded.
+func (x *exchange) write(op *service.Op, out any) error {
+	x.header()
+	if !op.Reads() {
+		x.w.Header().Set(revisionHeader, strconv.FormatInt(x.server.DB.View().Revision(), 10))
+	}
+	x.status = http.StatusOK
+	return wire.EncodeResponse(x.w, op.Service.Model, op.Wire, out, x.id)
+}
+
+func (x *exchange) header() {
+	h := x.w.Header()
+	h.Set("X-Amzn-Requestid", x.id)
+	if x.route.svc != nil && x.route.svc.Model.Protocol == wire.RESTXML {
+		h.Set("X-Amz-Request-Id", x.id)
+		h.Set("X-Amz-Id-2", x.id)
+	}
+}
+
+// writeError is the one way in which a failure leaves. What is not an error for
+// the caller is logged here, once, and becomes InternalFailure.
+func (x *exchange) writeError(err error) {
+	if x.status != 0 { // the answer has begun: it must not look whole
+		x.server.Log.Error("an answer broke off", "requestID", x.id, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	e := x.errorFor(err)
+	x.status, x.code = e.HTTPStatus(), e.Code
+	x.header()
+	wire.EncodeError(x.w, x.route.model(), e, x.id, x.r.URL.Path)
+}
+
+func (x *exchange) errorFor(err error) *wire.Error {
+	var known *wire.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	var auth *sigv4.Error
+	if errors.As(err, &auth) {
+		e := &wire.Error{Code: auth.Code, Message: auth.Message, Status: auth.Status, NoMessage: auth.Message == ""}
+		for _, f := range auth.Fields {
+			e.Fields = append(e.Fields, wire.Field{Name: f.Name, Value: f.Value})
+		}
+		return e
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, net.ErrClosed) {
+		return &wire.Error{Code: "RequestTimeout", Status: 400, Message: "The connection was closed before the request was complete."}
+	}
+	x.server.Log.Error("a call failed", "requestID", x.id, "error", err)
+	return x.route.internalFailure()
+}
