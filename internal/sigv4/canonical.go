@@ -19,8 +19,10 @@ const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b
 func appendCanonical(b []byte, r *http.Request, c *claim, payloadHash string, s3 bool) []byte {
 	b = append(b, r.Method...)
 	b = append(b, '\n')
-	if s3 {
+	if s3 && r.URL.RawPath == "" {
 		b = appendEscapedPath(b, r.URL.Path)
+	} else if s3 {
+		b = appendReescapedPath(b, r.URL.EscapedPath())
 	} else {
 		b = appendEscapedPath(b, cleanPath(r.URL.EscapedPath()))
 	}
@@ -158,6 +160,26 @@ func appendEscapedPath(b []byte, p string) []byte {
 	return b
 }
 
+// appendReescapedPath encodes a path that came encoded in some unusual way. An
+// escaped slash stays one: "/bucket%2Fkey" is not what "/bucket/key" signs.
+func appendReescapedPath(b []byte, p string) []byte {
+	for i := 0; i < len(p); i++ {
+		c := p[i]
+		if c == '/' {
+			b = append(b, c)
+			continue
+		}
+		if c == '%' && i+2 < len(p) {
+			if hi, lo := unhex(p[i+1]), unhex(p[i+2]); hi < 16 && lo < 16 {
+				c = hi<<4 | lo
+				i += 2
+			}
+		}
+		b = appendEscaped(b, c)
+	}
+	return b
+}
+
 // appendEscaped writes a byte as AWS's URI encoding has it: all but the
 // unreserved characters of RFC 3986 as %XX with capital digits.
 func appendEscaped(b []byte, c byte) []byte {
@@ -271,7 +293,7 @@ func queryValue(query, name string) (string, bool) {
 		var piece string
 		piece, query, _ = strings.Cut(query, "&")
 		key, value, _ := strings.Cut(piece, "=")
-		if key != name && (!strings.ContainsRune(key, '%') || unescape(key) != name) {
+		if unescape(key) != name {
 			continue
 		}
 		return unescape(value), true

@@ -171,6 +171,7 @@ func TestRefuseHeader(t *testing.T) {
 		{"another secret", signAs(Signer{AccessKeyID: testKey, SecretAccessKey: "other", Region: "us-east-1", Service: "?"}, testTime), wrongQuery, wrongS3, "AWSAccessKeyId=AKIDEXAMPLE"},
 		{"the method changed", func(r *http.Request) { r.Method = "DELETE" }, wrongQuery, wrongS3, ""},
 		{"the path changed", func(r *http.Request) { r.URL.Path = "/bucket/other" }, wrongQuery, wrongS3, ""},
+		{"the path with an escaped slash", func(r *http.Request) { r.URL.RawPath = "/bucket%2Fkey" }, wrongQuery, wrongS3, ""},
 		{"the query changed", func(r *http.Request) { r.URL.RawQuery = "a=2&b=2" }, wrongQuery, wrongS3, ""},
 		{"a parameter added", func(r *http.Request) { r.URL.RawQuery += "&acl" }, wrongQuery, wrongS3, ""},
 		{"another host", func(r *http.Request) { r.Host = "other.test" }, wrongQuery, wrongS3, ""},

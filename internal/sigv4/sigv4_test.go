@@ -131,3 +131,17 @@ func TestSDK(t *testing.T) {
 }
 
 func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+// A path that came encoded in another way than clients encode it is the same path.
+func TestUnusualPath(t *testing.T) {
+	scope := Scope{Service: "s3", Family: S3}
+	r := httptest.NewRequest("GET", "http://s3.test/bucket/a+b(1)%20%C3%A9", nil)
+	(&Signer{AccessKeyID: testKey, SecretAccessKey: testSecret, Region: "us-east-1", Service: "s3"}).Sign(r, Hash(nil), testTime)
+	for _, path := range []string{"/bucket/a+b(1)%20%c3%a9", "/bucket/a%2Bb%281%29%20%C3%A9", "/%62ucket/a+b(1)%20%C3%A9"} {
+		in := httptest.NewRequest("GET", "http://s3.test"+path, nil)
+		in.Header = r.Header
+		if _, err := newVerifier().Verify(in, scope, nil); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
