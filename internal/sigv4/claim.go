@@ -351,7 +351,7 @@ func (c *claim) checkCredential(scope *Scope) error {
 		case len(c.date) != len(basicDate):
 			text = s3prefix + fmt.Sprintf(`incorrect date format "%s". This date in the credential must be in the format "yyyyMMdd".`, c.date)
 		case !rightDate:
-			text = fmt.Sprintf(`Invalid credential date "%s". This date is not the same as X-Amz-Date: "%s".`, c.date, date)
+			text = fmt.Sprintf(`Invalid credential date "%s". This date is not the same as X-Amz-Date: "%s".`, c.date, string(date))
 			if !c.presigned {
 				text = headerMalformed + text
 			}
