@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"go.etcd.io/bbolt"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -36,6 +37,10 @@ type Options struct {
 	// be taken. It must leave room for a segment of etcd's write-ahead log
 	// (64 MiB) and for what is written within a second. Zero is 256 MiB.
 	MinFree uint64
+
+	// Free says how many bytes are free on the disk of a directory.
+	// Nil asks the operating system.
+	Free func(dir string) (uint64, error)
 }
 
 // How often the maintenance looks at the disk and at the revisions.
@@ -43,6 +48,10 @@ const (
 	diskEvery    = time.Second
 	compactEvery = 10 * time.Second
 )
+
+// startMost is how long a start may take. It takes 50 ms, and longer when there
+// is much in the write-ahead log that is not in the database yet.
+const startMost = time.Minute
 
 // historyKept is how many revisions compaction leaves for watchers. It is more
 // than a watcher that is not far behind needs.
@@ -78,6 +87,9 @@ func Open(ctx context.Context, dir string, opt Options) (store.Log, error) {
 	}
 	if opt.MinFree == 0 {
 		opt.MinFree = 256 << 20
+	}
+	if opt.Free == nil {
+		opt.Free = free
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
@@ -146,7 +158,26 @@ func readable(dir string) error {
 	})
 }
 
-func (l *embedded) start(ctx context.Context) (err error) {
+// checkDatabase opens and closes etcd's database file, since etcd panics in a
+// goroutine of its own when it cannot. The bolt library checks the file's two
+// headers only, so this takes no time. A missing database is refused: etcd
+// would begin with an empty one, and its log need not go back that far.
+func checkDatabase(member string) error {
+	file := filepath.Join(member, "snap", "db")
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("etcd's database is missing: %w", err)
+	}
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		return fmt.Errorf("etcd cannot open its database %s: %w", file, err)
+	}
+	return db.Close()
+}
+
+// start starts etcd in dir/etcd. A new one is made in dir/etcd.new first and
+// renamed when it has taken its first step: a member that is killed between
+// making its log and writing its own membership to it never elects a leader.
+func (l *embedded) start(ctx context.Context) error {
 	dir := filepath.Join(l.dir, "etcd")
 	if err := readable(dir); err != nil {
 		return err
@@ -154,7 +185,44 @@ func (l *embedded) start(ctx context.Context) (err error) {
 	if l.look(); l.full.Load() != nil {
 		return *l.full.Load()
 	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		fresh := dir + ".new"
+		if err := os.RemoveAll(fresh); err != nil {
+			return fmt.Errorf("removing what is left of a start that was ended: %w", err)
+		}
+		e, err := l.run(ctx, fresh)
+		if err != nil {
+			return err
+		}
+		e.Close()
+		if err := os.Rename(fresh, dir); err != nil {
+			return fmt.Errorf("putting a new etcd in its place: %w", err)
+		}
+		if err := syncDir(l.dir); err != nil {
+			return fmt.Errorf("putting a new etcd in its place: %w", err)
+		}
+	}
+	if err := checkDatabase(filepath.Join(dir, "member")); err != nil {
+		return err
+	}
+	var err error
+	if l.etcd, err = l.run(ctx, dir); err != nil {
+		return err
+	}
+	l.client = v3client.New(l.etcd.Server)
+	return nil
+}
 
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// run starts etcd in a directory of its own and waits until it can be used.
+func (l *embedded) run(ctx context.Context, dir string) (e *embed.Etcd, err error) {
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
 	cfg.Name = "iamd"
@@ -170,6 +238,8 @@ func (l *embedded) start(ctx context.Context) (err error) {
 	cfg.MaxTxnOps = store.MaxKeys
 	cfg.MaxRequestBytes = store.MaxBytes + 512<<10 // keys of the checks, and their frame
 	cfg.QuotaBackendBytes = l.opt.Quota
+	// Loading a page of 50,000 keys takes longer than the default of 0.1 s.
+	cfg.WarningApplyDuration = time.Second
 	// There is no follower to keep old entries in memory for.
 	cfg.SnapshotCatchUpEntries = 100
 	opening := &atomic.Bool{}
@@ -180,27 +250,27 @@ func (l *embedded) start(ctx context.Context) (err error) {
 	defer opening.Store(false)
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("etcd cannot open %s: %v", dir, r)
+			err = fmt.Errorf("etcd cannot open %s, whose files seem damaged: %v", dir, r)
 		}
 	}()
-	l.etcd, err = embed.StartEtcd(cfg)
+	e, err = embed.StartEtcd(cfg)
 	if err != nil {
-		return fmt.Errorf("etcd cannot open %s: %w", dir, err)
+		return nil, fmt.Errorf("etcd cannot open %s: %w", dir, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, startMost)
+	defer cancel()
 	select {
-	case <-l.etcd.Server.ReadyNotify():
-	case <-l.etcd.Server.StopNotify():
-		err = errors.New("it stopped while starting")
-	case err = <-l.etcd.Err():
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case <-e.Server.StopNotify():
+		err = errors.New("it stopped")
+	case err = <-e.Err():
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if err != nil {
-		l.etcd.Close()
-		return fmt.Errorf("starting etcd in %s: %w", dir, err)
-	}
-	l.client = v3client.New(l.etcd.Server)
-	return nil
+	e.Server.HardStop()
+	e.Close()
+	return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
 }
 
 func (l *embedded) Load(ctx context.Context, each func(store.Event) error) (int64, error) {
@@ -313,13 +383,22 @@ func (l *embedded) maintain(ctx context.Context) {
 	}
 }
 
+func free(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), nil
+}
+
 // look finds out whether there is room on the disk for changes.
 func (l *embedded) look() {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(l.dir, &st); err != nil {
-		return // a file system that does not say
+	free, err := l.opt.Free(l.dir)
+	if err != nil {
+		err = fmt.Errorf("%w: the disk of %s does not say what is free: %w", store.ErrFull, l.dir, err)
+		l.full.Store(&err)
+		return
 	}
-	free := uint64(st.Bavail) * uint64(st.Bsize)
 	was := l.full.Load() != nil
 	if free >= l.opt.MinFree {
 		l.full.Store(nil)
@@ -328,7 +407,7 @@ func (l *embedded) look() {
 		}
 		return
 	}
-	err := fmt.Errorf("%w: %d MiB are free on the disk of %s, changes need %d",
+	err = fmt.Errorf("%w: %d MiB are free on the disk of %s, changes need %d",
 		store.ErrFull, free>>20, l.dir, l.opt.MinFree>>20)
 	l.full.Store(&err)
 	if !was {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -35,6 +36,26 @@ func (f fatal) OnWrite(e *zapcore.CheckedEntry, fields []zapcore.Field) {
 	os.Exit(1)
 }
 
+// harmless tells the messages that an etcd without ports and without a network
+// has at every start, and that ask nothing of an operator.
+func harmless(message string) bool {
+	switch message {
+	case "Running http and grpc server on single port. This is not recommended for production.", // there is no port
+		"simple token is not cryptographically signed", // nor are there tokens
+		// While a start applies what came after the last snapshot, etcd tries
+		// in a loop to tell other members, of which there are none, its name.
+		"failed to publish local member to cluster through raft",
+		// A stop right after a start.
+		"failed to update cluster version", "server has stopped; skipping GoAttach",
+		// A new database has no storage version until its first snapshot.
+		"Failed to detect schema version",
+		"failed to update storage version":
+		return true
+	}
+	// The first election waits until the member has read its own membership.
+	return strings.Contains(message, "there are still pending configuration changes to apply")
+}
+
 type core struct{ to slog.Handler }
 
 func (c core) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
@@ -49,6 +70,9 @@ func (c core) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedE
 }
 
 func (c core) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if harmless(e.Message) {
+		return nil
+	}
 	level := slog.LevelWarn
 	if e.Level >= zapcore.ErrorLevel {
 		level = slog.LevelError
