@@ -226,7 +226,8 @@ func (db *DB) publish(s *Snapshot) {
 }
 
 // follow applies what the log reports until ctx ends. When the log has gone
-// on without us (ErrBehind) or fails, it loads the whole state anew.
+// on without us (ErrBehind), and after it has failed, it loads the whole state
+// anew.
 func (db *DB) follow(ctx context.Context) {
 	defer close(db.done)
 	pause := firstPause
@@ -235,29 +236,29 @@ func (db *DB) follow(ctx context.Context) {
 			pause = firstPause
 			db.publish(db.View().apply(revision, events))
 		})
-		if ctx.Err() != nil {
-			return
-		}
 		if errors.Is(err, ErrBehind) {
 			err = nil
 		}
-		if err == nil {
-			var s *Snapshot
-			if s, err = load(ctx, db.log, db.View()); err == nil {
-				db.publish(s)
+		for {
+			if err == nil {
+				var s *Snapshot
+				if s, err = load(ctx, db.log, db.View()); err == nil {
+					db.publish(s)
+				}
 			}
-		}
-		db.mu.Lock()
-		db.broken = err
-		db.mu.Unlock()
-		if err == nil {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-			pause = min(2*pause, lastPause)
+			db.mu.Lock()
+			db.broken = err
+			db.mu.Unlock()
+			if err == nil {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+				pause = min(2*pause, lastPause)
+				err = nil
+			}
 		}
 	}
 }
