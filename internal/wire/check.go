@@ -142,16 +142,16 @@ func (fs *faults) add(path, text, echo string, f *field) {
 }
 
 // null notes that a required member is absent.
-func (fs *faults) null(prefix string, f *field) {
+func (fs *faults) null(prefix *trail, f *field) {
 	if f.missing {
 		fs.missing = f.name
 		return
 	}
-	fs.add(prefix+f.label, "Member must not be null", "null", f)
+	fs.add(prefix.String()+f.label, "Member must not be null", "null", f)
 }
 
 // text checks a string. The order of the constraints is AWS's.
-func (fs *faults) text(prefix string, f *field, s string) {
+func (fs *faults) text(prefix *trail, f *field, s string) {
 	c := f.check
 	if c == nil || c.ok(s) {
 		return
@@ -162,20 +162,20 @@ func (fs *faults) text(prefix string, f *field, s string) {
 		n = int64(utf8.RuneCountInString(s))
 	}
 	if c.hasMax && n > c.max {
-		fs.add(prefix+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), echo, f)
+		fs.add(prefix.String()+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), echo, f)
 	}
 	if c.hasMin && n < c.min {
-		fs.add(prefix+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), echo, f)
+		fs.add(prefix.String()+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), echo, f)
 	}
 	if c.match != nil && !c.match(s) {
 		if c.say == "" {
-			fs.add(prefix+f.label, "Member must satisfy regular expression pattern: "+c.pattern, echo, f)
+			fs.add(prefix.String()+f.label, "Member must satisfy regular expression pattern: "+c.pattern, echo, f)
 		} else if fs.sentence == "" {
 			fs.sentence = "The specified value for " + f.label + " is invalid. " + c.say
 		}
 	}
 	if c.enum != nil && !slices.Contains(c.enum, s) {
-		fs.add(prefix+f.label, c.enumText(fs.quiet), echo, f)
+		fs.add(prefix.String()+f.label, c.enumText(fs.quiet), echo, f)
 	}
 }
 
@@ -201,38 +201,38 @@ func (c *check) ok(s string) bool {
 }
 
 // number checks an integer.
-func (fs *faults) number(prefix string, f *field, n int64) {
+func (fs *faults) number(prefix *trail, f *field, n int64) {
 	c := f.check
 	if c == nil {
 		return
 	}
 	if c.hasMax && n > c.max {
-		fs.add(prefix+f.label, "Member must have value less than or equal to "+strconv.FormatInt(c.max, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
+		fs.add(prefix.String()+f.label, "Member must have value less than or equal to "+strconv.FormatInt(c.max, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
 	}
 	if c.hasMin && n < c.min {
-		fs.add(prefix+f.label, "Member must have value greater than or equal to "+strconv.FormatInt(c.min, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
+		fs.add(prefix.String()+f.label, "Member must have value greater than or equal to "+strconv.FormatInt(c.min, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
 	}
 }
 
 // count checks the length of a list or blob, and reports whether it is not too long.
-func (fs *faults) count(prefix string, f *field, n int) bool {
+func (fs *faults) count(prefix *trail, f *field, n int) bool {
 	c := f.check
 	if c == nil {
 		return true
 	}
 	if c.hasMax && int64(n) > c.max {
-		fs.add(prefix+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), "", f)
+		fs.add(prefix.String()+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), "", f)
 		return false
 	}
 	if c.hasMin && int64(n) < c.min {
-		fs.add(prefix+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), "", f)
+		fs.add(prefix.String()+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), "", f)
 	}
 	return true
 }
 
 // elements checks a list of strings. Whatever the fault, and in however many elements,
 // AWS reports the list once and names every constraint of its elements.
-func (fs *faults) elements(prefix string, f *field, list reflect.Value) {
+func (fs *faults) elements(prefix *trail, f *field, list reflect.Value) {
 	c := f.elem.check
 	if c == nil {
 		return
@@ -261,7 +261,7 @@ func (fs *faults) elements(prefix string, f *field, list reflect.Value) {
 		if !fs.quiet {
 			echo = "'[" + strings.Join(list.Interface().([]string), ", ") + "]'"
 		}
-		fs.add(prefix+f.label, "Member must satisfy constraint: ["+strings.Join(all, ", ")+"]", echo, f)
+		fs.add(prefix.String()+f.label, "Member must satisfy constraint: ["+strings.Join(all, ", ")+"]", echo, f)
 		return
 	}
 }

@@ -14,7 +14,7 @@ func DecodeUnchecked(body []byte, in any) error {
 		return err
 	}
 	v := reflect.ValueOf(in).Elem()
-	return f.structure(planOf(v.Type()), v, 0, len(f.pairs), 0, "")
+	return f.structure(planOf(v.Type()), v, 0, int32(len(f.pairs)), 0, nil)
 }
 
 // AppendBody writes a structure as a document of the given root.
@@ -71,18 +71,18 @@ func (f *field) possible(quiet bool) []string {
 	if c := f.check; c != nil {
 		for _, s := range []string{"", strings.Repeat("\x00", 1<<18)} {
 			if f.kind == kindString {
-				fs.text("", f, s)
+				fs.text(nil, f, s)
 			}
 		}
-		fs.count("", f, 1<<30)
-		fs.number("", f, 1<<40)
-		fs.number("", f, -1<<40)
+		fs.count(nil, f, 1<<30)
+		fs.number(nil, f, 1<<40)
+		fs.number(nil, f, -1<<40)
 	}
 	if f.kind == kindList && f.elem.kind == kindString {
-		fs.elements("", f, reflect.ValueOf([]string{strings.Repeat("\x00", 1<<18)}))
+		fs.elements(nil, f, reflect.ValueOf([]string{strings.Repeat("\x00", 1<<18)}))
 	}
 	if f.required {
-		fs.null("", f)
+		fs.null(nil, f)
 	}
 	var texts []string
 	for _, x := range fs.list {

@@ -265,11 +265,19 @@ func (f *field) get(s reflect.Value) (v reflect.Value, absent bool) {
 	case kindBlob, kindStream:
 		return v, v.IsNil()
 	case kindTime:
-		return v, v.Interface().(time.Time).IsZero()
+		return v, timeOf(v).IsZero()
 	case kindStruct:
 		return v, false
 	}
 	return v, !f.required && !f.always && v.IsZero()
+}
+
+// timeOf returns a time without making a copy on the heap.
+func timeOf(v reflect.Value) time.Time {
+	if v.CanAddr() {
+		return *v.Addr().Interface().(*time.Time)
+	}
+	return v.Interface().(time.Time)
 }
 
 // timeFormat is how a timestamp is written. The zero value is the default of the

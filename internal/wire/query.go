@@ -90,7 +90,7 @@ func decodeQuery(m *Model, r *http.Request, body []byte, in any) error {
 	}
 	f.faults.quiet = m.Quiet
 	v := reflect.ValueOf(in).Elem()
-	if err := f.structure(planOf(v.Type()), v, 0, len(f.pairs), 0, ""); err != nil {
+	if err := f.structure(planOf(v.Type()), v, 0, int32(len(f.pairs)), 0, nil); err != nil {
 		return err
 	}
 	return f.faults.err()
@@ -144,11 +144,16 @@ func parseForm(f *form, src []byte) error {
 
 // unescape appends a part of a form without its escapes.
 func unescape(dst, s []byte) ([]byte, bool) {
+	done := 0
 	for i := 0; i < len(s); i++ {
-		switch c := s[i]; c {
-		case '+':
+		c := s[i]
+		if c != '+' && c != '%' {
+			continue
+		}
+		dst = append(dst, s[done:i]...)
+		if c == '+' {
 			dst = append(dst, ' ')
-		case '%':
+		} else {
 			if i+2 >= len(s) {
 				return dst, false
 			}
@@ -158,11 +163,10 @@ func unescape(dst, s []byte) ([]byte, bool) {
 			}
 			dst = append(dst, hi<<4|lo)
 			i += 2
-		default:
-			dst = append(dst, c)
 		}
+		done = i + 1
 	}
-	return dst, true
+	return append(dst, s[done:]...), true
 }
 
 // unhex is the value of a hexadecimal digit, more than 15 for other bytes.
@@ -181,7 +185,7 @@ var unhex = func() (t [256]byte) {
 
 // A span is where a member stands in the sorted pairs: exact is the pair that has the
 // member's name alone, from lo to hi are those below it.
-type span struct{ exact, lo, hi int }
+type span struct{ exact, lo, hi int32 }
 
 // segment returns the part of key from off to the next dot.
 func segment(key string, off int) string {
@@ -191,9 +195,31 @@ func segment(key string, off int) string {
 	return key[off:]
 }
 
-// structure decodes pairs lo to hi, whose names agree up to off, into s. path is what
-// messages put in front of the members' names.
-func (f *form) structure(p *plan, s reflect.Value, lo, hi, off int, path string) error {
+// A trail is the way to a structure inside another, for messages: "tags.1.member.". It is
+// spelled out only when there is something to say. nil is the input itself.
+type trail struct {
+	up     *trail
+	label  string
+	number uint64 // of an element; 0 is the structure itself
+	item   string // "member", or "" in flat lists
+}
+
+func (t *trail) String() string {
+	if t == nil {
+		return ""
+	}
+	s := t.up.String() + t.label + "."
+	if t.number > 0 {
+		s += strconv.FormatUint(t.number, 10) + "."
+		if t.item != "" {
+			s += t.item + "."
+		}
+	}
+	return s
+}
+
+// structure decodes pairs lo to hi, whose names agree up to off, into s.
+func (f *form) structure(p *plan, s reflect.Value, lo, hi int32, off int, path *trail) error {
 	var buf [24]span
 	spans := buf[:]
 	if len(p.fields) > len(spans) {
@@ -242,7 +268,7 @@ func (f *form) structure(p *plan, s reflect.Value, lo, hi, off int, path string)
 }
 
 // member decodes one member. off is where names below it go on.
-func (f *form) member(fd *field, v reflect.Value, at span, off int, path string) (present bool, err error) {
+func (f *form) member(fd *field, v reflect.Value, at span, off int, path *trail) (present bool, err error) {
 	switch fd.kind {
 	case kindStruct:
 		if at.lo == at.hi {
@@ -252,7 +278,7 @@ func (f *form) member(fd *field, v reflect.Value, at span, off int, path string)
 			v.Set(reflect.New(fd.typ))
 			v = v.Elem()
 		}
-		return true, f.structure(fd.plan, v, at.lo, at.hi, off, path+fd.label+".")
+		return true, f.structure(fd.plan, v, at.lo, at.hi, off, &trail{up: path, label: fd.label})
 	case kindList:
 		return true, f.listMember(fd, v, at, off, path)
 	case kindMap:
@@ -327,13 +353,13 @@ func setScalar(t *value, v reflect.Value, text string) bool {
 // An entry is an element of a list: its number and where it stands.
 type entry struct {
 	number uint64
+	digits int
 	span
 }
 
-// entries groups pairs by the number that follows off. Numbers order the elements and
+// entries groups pairs by the number that follows off, and appends to list. Numbers order the elements and
 // do nothing else; gaps close up, as the elements of a form have no other place.
-func (f *form) entries(lo, hi, off int) ([]entry, bool) {
-	var list []entry
+func (f *form) entries(list []entry, lo, hi int32, off int) ([]entry, bool) {
 	for i := lo; i < hi; {
 		name := segment(f.pairs[i].key, off)
 		end := off + len(name)
@@ -341,7 +367,7 @@ func (f *form) entries(lo, hi, off int) ([]entry, bool) {
 		if err != nil || name[0] == '0' || name[0] == '+' {
 			return nil, false
 		}
-		e := entry{number: n}
+		e := entry{number: n, digits: len(name)}
 		if len(f.pairs[i].key) == end {
 			e.exact = i + 1
 			i++
@@ -372,7 +398,7 @@ func (f *form) entries(lo, hi, off int) ([]entry, bool) {
 
 // below narrows a span to the pairs under a name: those of Tags to Tags.member.
 func (f *form) below(at span, off int, name string) span {
-	is := func(i int) bool {
+	is := func(i int32) bool {
 		k := f.pairs[i].key
 		return len(k) > off+len(name) && k[off:off+len(name)] == name && k[off+len(name)] == '.'
 	}
@@ -387,12 +413,13 @@ func (f *form) below(at span, off int, name string) span {
 	return at
 }
 
-func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path string) error {
+func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *trail) error {
 	if !fd.flat {
 		at = f.below(at, off, fd.item)
 		off += len(fd.item) + 1
 	}
-	entries, ok := f.entries(at.lo, at.hi, off)
+	var buf [8]entry
+	entries, ok := f.entries(buf[:0], at.lo, at.hi, off)
 	if !ok {
 		return malformed()
 	}
@@ -403,7 +430,6 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path str
 	list := reflect.MakeSlice(v.Type(), len(entries), len(entries))
 	v.Set(list)
 	for i, e := range entries {
-		number := strconv.FormatUint(e.number, 10)
 		element := list.Index(i)
 		if fd.elem.pointer {
 			element.Set(reflect.New(fd.elem.typ))
@@ -411,11 +437,11 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path str
 		}
 		switch fd.elem.kind {
 		case kindStruct:
-			below := path + fd.label + "." + number + "." + fd.item + "."
+			below := &trail{path, fd.label, e.number, fd.item}
 			if fd.flat {
-				below = path + fd.label + "." + number + "."
+				below.item = ""
 			}
-			if err := f.structure(fd.elem.plan, element, e.lo, e.hi, off+len(number)+1, below); err != nil {
+			if err := f.structure(fd.elem.plan, element, e.lo, e.hi, off+e.digits+1, below); err != nil {
 				return err
 			}
 		case kindList, kindMap:
@@ -432,20 +458,20 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path str
 	return nil
 }
 
-func (f *form) mapMember(fd *field, v reflect.Value, at span, off int, path string) error {
+func (f *form) mapMember(fd *field, v reflect.Value, at span, off int, path *trail) error {
 	if !fd.flat {
 		at = f.below(at, off, "entry")
 		off += len("entry") + 1
 	}
-	entries, ok := f.entries(at.lo, at.hi, off)
+	var buf [8]entry
+	entries, ok := f.entries(buf[:0], at.lo, at.hi, off)
 	if !ok {
 		return malformed()
 	}
 	m := reflect.MakeMapWithSize(v.Type(), len(entries))
 	v.Set(m)
 	for _, e := range entries {
-		number := strconv.FormatUint(e.number, 10)
-		below := off + len(number) + 1
+		below := off + e.digits + 1
 		var key string
 		found := false
 		var val span
@@ -468,7 +494,7 @@ func (f *form) mapMember(fd *field, v reflect.Value, at span, off int, path stri
 		element := reflect.New(fd.elem.typ).Elem()
 		switch fd.elem.kind {
 		case kindStruct:
-			if err := f.structure(fd.elem.plan, element, val.lo, val.hi, below+len(fd.val)+1, path+fd.label+"."+number+".value."); err != nil {
+			if err := f.structure(fd.elem.plan, element, val.lo, val.hi, below+len(fd.val)+1, &trail{path, fd.label, e.number, fd.val}); err != nil {
 				return err
 			}
 		case kindList, kindMap:

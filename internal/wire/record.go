@@ -5,7 +5,6 @@ import (
 	"math"
 	"reflect"
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
@@ -96,7 +95,7 @@ func appendJSONValue(dst []byte, t *value, v reflect.Value, opt JSONOptions) []b
 	case kindBool:
 		return strconv.AppendBool(dst, v.Bool())
 	case kindTime:
-		tm := v.Interface().(time.Time)
+		tm := timeOf(v)
 		format := timeUnix
 		if opt.Wire {
 			format = t.time.or(timeUnix)

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -560,7 +559,7 @@ func headerText(f *field, v reflect.Value) string {
 	case kindString:
 		return v.String()
 	case kindTime:
-		return string(appendTime(nil, v.Interface().(time.Time), f.time.or(timeHTTP), isoMillis))
+		return string(appendTime(nil, timeOf(v), f.time.or(timeHTTP), isoMillis))
 	case kindBlob:
 		return base64.StdEncoding.EncodeToString(v.Bytes())
 	case kindList:

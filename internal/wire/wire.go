@@ -45,6 +45,9 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 	panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 }
 
+// textXML is a header's value, shared by all answers.
+var textXML = []string{"text/xml"}
+
 // buffers are what answers are written into.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
@@ -68,7 +71,7 @@ func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, req
 	switch m.Protocol {
 	case Query:
 		dst = appendQuery(dst, m, op, out, requestID)
-		h.Set("Content-Type", "text/xml")
+		h["Content-Type"] = textXML
 	default:
 		panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 	}

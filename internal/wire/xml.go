@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"time"
 	"unicode/utf8"
 )
 
@@ -119,7 +118,7 @@ func appendScalar(dst []byte, t *value, v reflect.Value, layout string) []byte {
 	case kindBool:
 		return strconv.AppendBool(dst, v.Bool())
 	case kindTime:
-		return appendTime(dst, v.Interface().(time.Time), t.time, layout)
+		return appendTime(dst, timeOf(v), t.time, layout)
 	case kindBlob:
 		return base64.StdEncoding.AppendEncode(dst, v.Bytes())
 	}
