@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/data"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/server"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/store/etcd"
+)
+
+// A house is everything that one data directory holds, open.
+type house struct {
+	server   *server.Server
+	rootKeys []identity.RootKey
+
+	log     *slog.Logger
+	db      *store.DB
+	keyring *identity.Keyring
+	objects *data.DB
+	audit   *audit.Log
+	reasons *audit.Decisions
+}
+
+const rotateEvery = time.Hour // looks at the sealing keys, which are renewed daily
+
+// openHouse opens the data directory, making what is not there yet: itself, the
+// accounts, their root keys and the credentials file. It is the only one who has
+// the directory open until Close.
+func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, err error) {
+	h := &house{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close())
+		}
+	}()
+	if err := os.MkdirAll(s.data, 0o700); err != nil {
+		return nil, fmt.Errorf("making the data directory: %w", err)
+	}
+	state, err := etcd.Open(ctx, s.data, etcd.Options{Logger: log}) // takes the lock
+	if err != nil {
+		return nil, err
+	}
+	if h.db, err = store.Open(ctx, state); err != nil {
+		return nil, err
+	}
+	// Read before anything is made: a damaged file stops the start.
+	keys, err := readCredentials(filepath.Join(s.data, "credentials"))
+	if err != nil {
+		return nil, err
+	}
+	vault, err := h.vault(filepath.Join(s.data, "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	h.keyring = identity.NewKeyring(vault)
+	if err := h.keyring.Rotate(ctx, h.db, time.Now()); err != nil {
+		return nil, err
+	}
+	accounts := s.accounts
+	if len(accounts) == 0 && h.empty() {
+		accounts = []string{defaultAccount}
+	}
+	if h.rootKeys, err = identity.EnsureAccounts(ctx, h.db, h.keyring, accounts, s.rootKey, time.Now()); err != nil {
+		return nil, err
+	}
+	if err := keys.update(h.rootKeys); err != nil {
+		return nil, err
+	}
+	if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
+		return nil, err
+	}
+	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways}); err != nil {
+		return nil, err
+	}
+	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {
+		return nil, err
+	}
+	services, err := services(h)
+	if err != nil {
+		return nil, err
+	}
+	h.server, err = server.New(server.Config{
+		DB:             h.db,
+		Keyring:        h.keyring,
+		Services:       services,
+		Audit:          h.audit,
+		Decisions:      h.reasons,
+		Log:            log,
+		TrustedProxies: s.proxies,
+		Hosts:          s.hosts,
+		MetricsToken:   s.metricsToken,
+	})
+	return h, err
+}
+
+// vault opens the master key. Where there is state already, a missing key is not
+// made anew: nothing sealed could be opened with it.
+func (h *house) vault(path string) (*identity.Vault, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !h.empty() {
+		return nil, fmt.Errorf("there is no master key %s, and the secrets in the store are sealed with it: restore it from a copy", path)
+	}
+	return identity.OpenVault(path)
+}
+
+// empty reports whether there is no account yet.
+func (h *house) empty() bool {
+	for range identity.Accounts.All(h.db.View(), "") {
+		return false
+	}
+	return true
+}
+
+// keep looks after what needs it from time to time, until ctx ends.
+func (h *house) keep(ctx context.Context) {
+	tick := time.NewTicker(rotateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := h.keyring.Rotate(ctx, h.db, now); err != nil && ctx.Err() == nil {
+				h.log.Error("renewing the sealing key", "error", err)
+			}
+		}
+	}
+}
+
+// Close waits for calls in flight and closes what is open, the lock last.
+func (h *house) Close() error {
+	var errs []error
+	if h.server != nil {
+		h.server.Close()
+	}
+	if h.audit != nil {
+		errs = append(errs, h.audit.Close())
+	}
+	if h.reasons != nil {
+		errs = append(errs, h.reasons.Close())
+	}
+	if h.objects != nil {
+		errs = append(errs, h.objects.Close())
+	}
+	if h.db != nil {
+		errs = append(errs, h.db.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+
+	"github.com/iamd-dev/iamd/internal/identity"
+)
+
+// The settings of a server. Each is a flag of iamd serve and, under the same name,
+// a key of the configuration file; the command line wins over the file.
+type settings struct {
+	listen           string
+	data             string
+	accounts         []string
+	config           string
+	tlsCert, tlsKey  string
+	trustedProxies   []string
+	hosts            []string
+	metricsTokenFile string
+	auditSync        string
+	auditRetention   time.Duration
+
+	rootKey *identity.RootKey // from the environment; nil: made
+
+	// What the texts above mean; see check.
+	proxies      []netip.Prefix
+	metricsToken identity.Secret
+}
+
+const (
+	defaultListen  = "127.0.0.1:4600"
+	defaultAccount = "123456789012"
+)
+
+// register makes the flags. It is the one list of settings.
+func (s *settings) register(fs *pflag.FlagSet) {
+	fs.SortFlags = false
+	fs.StringVar(&s.listen, "listen", defaultListen, "answer on `HOST:PORT`; port 0 picks a free one")
+	fs.StringVar(&s.data, "data", defaultData(), "keep everything in `DIR`")
+	fs.StringSliceVar(&s.accounts, "account", nil, "make this `ACCOUNT` (12 digits) if it is not there yet; can be repeated. The first one ever made is the management account (default "+defaultAccount+")")
+	fs.StringVar(&s.config, "config", "", "read settings from a YAML `FILE`, whose keys are the names of these flags")
+	fs.StringVar(&s.tlsCert, "tls-cert", "", "speak TLS with the certificate chain in `FILE` (PEM)")
+	fs.StringVar(&s.tlsKey, "tls-key", "", "and its private key in `FILE` (PEM)")
+	fs.StringSliceVar(&s.trustedProxies, "trusted-proxies", nil, "believe X-Forwarded-For and X-Forwarded-Proto of these `ADDRESSES` (192.0.2.7 or 10.0.0.0/8)")
+	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`; b.s3.anything is found without")
+	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
+	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "which audit records are on the disk before the call is answered: credentials (management calls and issued credentials; data calls within a second) or always")
+	fs.DurationVar(&s.auditRetention, "audit-retention", 0, "delete audit files older than this `TIME` (2160h is 90 days); 0 keeps them")
+}
+
+const (
+	syncCredentials = "credentials"
+	syncAlways      = "always"
+)
+
+// defaultData is the user's own place for data, by the XDG Base Directory Specification.
+func defaultData() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "iamd")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "iamd")
+	}
+	return ""
+}
+
+// read takes the configuration file into flags that the command line did not set.
+func (s *settings) read(fs *pflag.FlagSet) error {
+	if s.config == "" {
+		return nil
+	}
+	text, err := os.ReadFile(s.config)
+	if err != nil {
+		return usageError{fmt.Errorf("reading the configuration: %w", err)}
+	}
+	if err := setFromYAML(fs, text); err != nil {
+		return usageError{fmt.Errorf("configuration %s: %w", s.config, err)}
+	}
+	return nil
+}
+
+// setFromYAML sets flags by a YAML text that maps their names to values. It
+// refuses keys that are there twice or are not the name of a flag.
+func setFromYAML(fs *pflag.FlagSet, text []byte) error {
+	asJSON, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	d := json.NewDecoder(bytes.NewReader(asJSON))
+	d.UseNumber() // an account id is not a floating-point number
+	var keys map[string]any
+	if err := d.Decode(&keys); err != nil {
+		return errors.New("it must be a mapping of names to values")
+	}
+	var names []string
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && f.Name != "help" {
+			names = append(names, f.Name)
+		}
+	})
+	for key, value := range keys {
+		flag := fs.Lookup(key)
+		if flag == nil || key == "config" || key == "help" {
+			return fmt.Errorf("unknown key %q: did you mean %q?", key, nearest(key, names))
+		}
+		if flag.Changed {
+			continue
+		}
+		list, isList := flag.Value.(pflag.SliceValue)
+		values, manyGiven := value.([]any)
+		if manyGiven && !isList {
+			return fmt.Errorf("%s takes one value, not a list", key)
+		}
+		if !manyGiven {
+			values = []any{value}
+		}
+		var texts []string
+		for _, v := range values {
+			switch v := v.(type) {
+			case string:
+				texts = append(texts, v)
+			case json.Number:
+				texts = append(texts, v.String())
+			case bool:
+				texts = append(texts, strconv.FormatBool(v))
+			default:
+				return fmt.Errorf("%s has a value that is not text, a number or a truth value", key)
+			}
+		}
+		if isList {
+			err = list.Replace(texts)
+		} else {
+			err = flag.Value.Set(texts[0])
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// The environment variables that set the first account's root key.
+const (
+	rootKeyIDVariable  = "IAMD_ROOT_ACCESS_KEY_ID"
+	rootSecretVariable = "IAMD_ROOT_SECRET_ACCESS_KEY"
+)
+
+// check says what is wrong with the settings, before anything is made or opened,
+// and reads what they refer to.
+func (s *settings) check(getenv func(string) string) error {
+	wrong := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+	if _, _, err := net.SplitHostPort(s.listen); err != nil {
+		return wrong("--listen %q is not HOST:PORT: %w", s.listen, err)
+	}
+	if s.data == "" {
+		return wrong("there is no home directory to keep data in: give --data DIR")
+	}
+	for _, id := range s.accounts {
+		if !identity.ValidAccount(id) {
+			return wrong("--account %q is not an account id: those are 12 digits", id)
+		}
+	}
+	if (s.tlsCert == "") != (s.tlsKey == "") {
+		return wrong("TLS needs both --tls-cert and --tls-key")
+	}
+	for _, text := range s.trustedProxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil {
+				return wrong("--trusted-proxies %q is neither an address nor a range of addresses such as 10.0.0.0/8", text)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		s.proxies = append(s.proxies, prefix.Masked())
+	}
+	if s.auditSync != syncCredentials && s.auditSync != syncAlways {
+		return wrong("--audit-sync %q is neither %s nor %s", s.auditSync, syncCredentials, syncAlways)
+	}
+	if s.auditRetention < 0 {
+		return wrong("--audit-retention %v is less than nothing", s.auditRetention)
+	}
+	id, secret := getenv(rootKeyIDVariable), getenv(rootSecretVariable)
+	if (id == "") != (secret == "") {
+		return wrong("set both %s and %s, or neither", rootKeyIDVariable, rootSecretVariable)
+	}
+	if id != "" {
+		s.rootKey = &identity.RootKey{ID: id, Secret: identity.NewSecret(secret)}
+		if err := identity.CheckRootKey(s.rootKey.ID, s.rootKey.Secret); err != nil {
+			return wrong("%s and %s: %w", rootKeyIDVariable, rootSecretVariable, err)
+		}
+	}
+	if s.metricsTokenFile != "" {
+		text, err := os.ReadFile(s.metricsTokenFile)
+		if err != nil {
+			return wrong("reading the metrics token: %w", err)
+		}
+		token := strings.TrimSpace(string(text))
+		if len(token) < 16 {
+			return wrong("the metrics token in %s has %d characters: it must have 16 or more", s.metricsTokenFile, len(token))
+		}
+		s.metricsToken = identity.NewSecret(token)
+	}
+	return nil
+}

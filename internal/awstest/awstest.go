@@ -1,0 +1,346 @@
+// Package awstest tests iamd as its users meet it: a whole server in the test's
+// process, real AWS SDK clients pointed at it, and a runner for scripts that
+// somebody who knows AWS and no Go can read and write.
+//
+//	func Test(t *testing.T) { awstest.Scripts(t) }
+//
+// runs each testdata/*.txt of the calling package as a subtest, in parallel, each
+// against a server of its own. (The test is in an external package, iam_test,
+// because this package imports the services.) The server is the real one: store,
+// decisions, audit and all, over a memory log and a temporary directory. For tests
+// in Go there are Start and the clients that a Server gives.
+//
+// # Scripts
+//
+//	# An explicit deny in the boundary wins over the identity policy.
+//	account 111122223333
+//	as root
+//	iam CreatePolicy PolicyName=nodelete PolicyDocument=@nodelete.json
+//	iam CreateUser UserName=bob PermissionsBoundary=arn:aws:iam::111122223333:policy/nodelete
+//	iam PutUserPolicy UserName=bob PolicyName=all PolicyDocument=@all.json
+//	s3 CreateBucket Bucket=b
+//	s3 PutObject Bucket=b Key=k Body=hello
+//	key bob
+//	as bob
+//	s3 GetObject Bucket=b Key=k
+//	stdout Body=hello
+//	! s3 DeleteObject Bucket=b Key=k
+//	stderr 'AccessDenied: .*with an explicit deny in a permissions boundary'
+//
+//	-- nodelete.json --
+//	{"Version": "2012-10-17", "Statement": [
+//	  {"Effect": "Allow", "Action": "*", "Resource": "*"},
+//	  {"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}]}
+//	-- all.json --
+//	{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+//
+// A script is a txtar archive: commands, one a line, and then files. A line that
+// begins with # is a comment. Words are separated by white space; within single
+// quotes white space and $ mean nothing, and ” is a quote. Outside of them $name
+// and ${name} are replaced by the variable; one that is not set is an error.
+//
+// A command that does not go as it says fails the test: an operation that is
+// refused, one with ! before it that is not, an unknown command, a file of the
+// archive that nothing uses.
+//
+//	SERVICE OPERATION [PARAMETER=VALUE]...
+//		calls an operation of iam, sts or s3 as the current actor. stdout becomes
+//		the output, stderr the error, as below. With ! it must be answered by an error.
+//	account ID
+//		makes this account the current one and its root the current actor. A server
+//		has the accounts that its script names, the first of them as management
+//		account, or 123456789012 when it names none.
+//	as ACTOR
+//		changes the current actor: one that was made below, root (of the current
+//		account), root@ID, or anonymous.
+//	key USER [ACTOR]
+//		makes an access key for a user of the current account and the actor who has
+//		it, named like the user unless said otherwise.
+//	assume ACTOR ROLE-ARN [session=NAME] [PARAMETER=VALUE]...
+//		calls sts AssumeRole as the current actor and makes the new one; the session
+//		is named like the actor unless said otherwise. With ! it must be refused.
+//	actor ACTOR [AccessKeyId=ID SecretAccessKey=SECRET [SessionToken=TOKEN]]
+//		makes the actor who has these credentials, or those in the last output
+//		(GetSessionToken, GetFederationToken, CreateAccessKey).
+//	stdout REGEXP, stderr REGEXP
+//		what the last operation answered must match, or with ! must not. ^ and $ are
+//		the ends of a line. With -count=N before it, it must match N times.
+//	cmp stdout FILE, cmp stderr FILE
+//		the answer must be exactly this.
+//	set NAME=PATH
+//		sets a variable to the value that the last output has at the path:
+//		set id=Role.RoleId. From an error: Code, Message, Status, RequestId.
+//	advance DURATION
+//		moves the clock of the server and of its clients: advance 1h.
+//	restart
+//		stops the server and starts it again on the same data.
+//	region NAME
+//		lets the clients be in this region; at first they are in us-east-1.
+//	header [NAME=VALUE]...
+//		sends these headers with every request from here on: header User-Agent=x
+//		X-Forwarded-For=203.0.113.9 (the server trusts a proxy at 127.0.0.1).
+//		Without any it sends none.
+//	presign NAME OPERATION [expires=DURATION] [PARAMETER=VALUE]...
+//		sets a variable to the presigned URL of an S3 operation.
+//	http METHOD URL [NAME=VALUE]... [@FILE]
+//		sends a plain request, with headers and the file as body; the URL may be a
+//		path. stdout has Status, the headers and Body. It never fails.
+//	explain
+//		asks, as the root of the current account, why the last operation was allowed
+//		or refused; stdout is what iamd explain prints.
+//	audit
+//		stdout is the audit records of the last operation, as PATH=VALUE lines.
+//
+// # Parameters and output
+//
+// A parameter is a path into the operation's input: UserName=bob, Tags.0.Key=a,
+// Metadata.owner=alice. Its value is text, a number, true or false, a time as
+// 2026-01-02T15:04:05Z, the name of a file of the archive after @ (its content,
+// without $), or, for lists and structures, JSON: Tags='[{"Key":"a","Value":"b"}]'.
+// Nothing is checked on the client's side, so that the server meets what it should
+// refuse.
+//
+// Output is a line PATH=VALUE for each value: User.Arn=arn:aws:iam::...,
+// Users.1.UserName=bob, Body=hello. Policy documents are shown decoded. An error
+// is the line "CODE: MESSAGE", then Status=403 and RequestId=....
+package awstest
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+
+	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/authz"
+	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
+	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
+	"github.com/iamd-dev/iamd/internal/data"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/server"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+)
+
+// DefaultAccount is the account of a server that was not told any.
+const DefaultAccount = "123456789012"
+
+// A Server is a whole iamd in the test's process.
+type Server struct {
+	URL     string
+	Dir     string // its data directory: audit, s3
+	DB      *store.DB
+	Keyring *identity.Keyring
+
+	t        testing.TB
+	log      store.Log // memory, which outlives a restart
+	accounts []string
+	roots    map[string]identity.RootKey
+	ahead    atomic.Int64 // how far its clock was moved
+	http     *httptest.Server
+
+	mu      sync.RWMutex // held for writing while there is no handler
+	handler *server.Server
+	objects *data.DB
+	audit   *audit.Log
+	reasons *audit.Decisions
+}
+
+// Start starts a server with these accounts, the first as management account, or
+// with DefaultAccount. It ends with the test.
+func Start(t testing.TB, accounts ...string) *Server {
+	t.Helper()
+	if len(accounts) == 0 {
+		accounts = []string{DefaultAccount}
+	}
+	vault, err := identity.NewVault(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{
+		Dir:      t.TempDir(),
+		Keyring:  identity.NewKeyring(vault),
+		t:        t,
+		log:      store.NewMemory(),
+		accounts: accounts,
+		roots:    map[string]identity.RootKey{},
+	}
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.RLock()
+		h := s.handler
+		s.mu.RUnlock()
+		h.ServeHTTP(w, r)
+	}))
+	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	s.http.Start()
+	s.URL = s.http.URL
+	t.Cleanup(func() {
+		s.http.Close()
+		if err := s.close(); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+	})
+	return s
+}
+
+func (s *Server) open() error {
+	ctx := context.Background()
+	var err error
+	if s.DB, err = store.Open(ctx, s.log); err != nil {
+		return err
+	}
+	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
+		return err
+	}
+	roots, err := identity.EnsureAccounts(ctx, s.DB, s.Keyring, s.accounts, nil, s.Now())
+	if err != nil {
+		return err
+	}
+	for _, key := range roots {
+		s.roots[key.Account] = key
+	}
+	if s.objects, err = data.Open(filepath.Join(s.Dir, "s3")); err != nil {
+		return err
+	}
+	if s.audit, err = audit.Open(filepath.Join(s.Dir, "audit"), audit.Options{}); err != nil {
+		return err
+	}
+	if s.reasons, err = audit.OpenDecisions(filepath.Join(s.Dir, "decisions")); err != nil {
+		return err
+	}
+	s.handler, err = server.New(server.Config{
+		DB:      s.DB,
+		Keyring: s.Keyring,
+		Services: []*service.Service{
+			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
+			(&stsservice.Service{Keyring: s.Keyring, Managed: authz.Managed}).AWS(),
+		},
+		Audit:          s.audit,
+		Decisions:      s.reasons,
+		Log:            slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Now:            s.Now,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Hosts:          []string{"localhost"},
+	})
+	return err
+}
+
+func (s *Server) close() error {
+	s.handler.Close()
+	for _, close := range []func() error{s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
+		if err := close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Restart stops the server and starts it on the same data, at the same URL.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.close(); err != nil {
+		s.t.Fatalf("stopping the server: %v", err)
+	}
+	if err := s.open(); err != nil {
+		s.t.Fatalf("starting the server again: %v", err)
+	}
+}
+
+// testLog writes the server's warnings to the test's log.
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(line []byte) (int, error) {
+	l.t.Logf("server: %s", line)
+	return len(line), nil
+}
+
+// Now is the time of the server and of the clients that it gives.
+func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// Advance moves that time forward.
+func (s *Server) Advance(d time.Duration) { s.ahead.Add(int64(d)) }
+
+// Root returns the credentials of an account's root user.
+func (s *Server) Root(account string) aws.Credentials {
+	key, ok := s.roots[account]
+	if !ok {
+		s.t.Fatalf("the server has no account %s", account)
+	}
+	return aws.Credentials{AccessKeyID: key.ID, SecretAccessKey: key.Secret.Reveal()}
+}
+
+// Config is a configuration for SDK clients of whoever has the credentials; the
+// zero credentials are anonymous. The clients sign by the server's clock, check no
+// parameters, and do not try again.
+func (s *Server) Config(c aws.Credentials) aws.Config {
+	var provider aws.CredentialsProvider = aws.AnonymousCredentials{}
+	if c.AccessKeyID != "" {
+		provider = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return c, nil })
+	}
+	return aws.Config{
+		Region:       "us-east-1",
+		BaseEndpoint: &s.URL,
+		Credentials:  provider,
+		HTTPClient:   s.http.Client(),
+		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
+		APIOptions:   []func(*middleware.Stack) error{unchecked},
+	}
+}
+
+// unchecked takes the check of parameters out of a client.
+func unchecked(stack *middleware.Stack) error {
+	stack.Initialize.Remove("OperationInputValidation") // that it is not there is as good
+	return nil
+}
+
+// IAM, STS and S3 return clients with the configuration.
+func (s *Server) IAM(cfg aws.Config) *iam.Client {
+	return iam.NewFromConfig(cfg, func(o *iam.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+func (s *Server) STS(cfg aws.Config) *sts.Client {
+	return sts.NewFromConfig(cfg, func(o *sts.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+func (s *Server) S3(cfg aws.Config) *s3.Client {
+	return s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.HTTPSignerV4 = s.signer(true)
+		o.UsePathStyle = true
+	})
+}
+
+// A signer signs as SDK clients do, by the server's clock.
+type signer struct {
+	*v4.Signer
+	now func() time.Time
+}
+
+func (s *Server) signer(forS3 bool) signer {
+	return signer{v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = forS3 }), s.Now}
+}
+
+func (s signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, hash, service, region string, _ time.Time, opts ...func(*v4.SignerOptions)) error {
+	return s.Signer.SignHTTP(ctx, c, r, hash, service, region, s.now(), opts...)
+}
+
+func (s signer) PresignHTTP(ctx context.Context, c aws.Credentials, r *http.Request, hash, service, region string, _ time.Time, opts ...func(*v4.SignerOptions)) (string, http.Header, error) {
+	return s.Signer.PresignHTTP(ctx, c, r, hash, service, region, s.now(), opts...)
+}

@@ -1,0 +1,5 @@
+package awstest
+
+import "testing"
+
+func Test(t *testing.T) { Scripts(t) }

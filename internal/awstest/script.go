@@ -1,0 +1,623 @@
+package awstest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"golang.org/x/tools/txtar"
+
+	"github.com/iamd-dev/iamd/internal/identity"
+)
+
+// Scripts runs each testdata/*.txt of the package under test as a subtest, in
+// parallel. See the package comment for their language.
+func Scripts(t *testing.T) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatal("there is no script testdata/*.txt")
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := run(t, file, text); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// A script is one that runs.
+type script struct {
+	t      testing.TB
+	server *Server
+	files  map[string]*file
+
+	account string            // the current one
+	actors  map[string]*actor // without roots and anonymous
+	actor   *actor
+	region  string
+	headers http.Header
+	vars    map[string]string
+
+	answer output // of the last operation, or what its error says
+	stdout string
+	stderr string
+}
+
+type file struct {
+	text string
+	used bool
+}
+
+type actor struct {
+	name        string
+	credentials aws.Credentials
+}
+
+// run runs a script; the error says where it stopped and what the last operation answered.
+func run(t testing.TB, name string, text []byte) error {
+	archive := txtar.Parse(text)
+	s := &script{
+		t:       t,
+		files:   map[string]*file{},
+		actors:  map[string]*actor{},
+		region:  "us-east-1",
+		headers: http.Header{},
+		vars:    map[string]string{},
+	}
+	for _, f := range archive.Files {
+		if s.files[f.Name] != nil {
+			return fmt.Errorf("%s: the file %s is there twice", name, f.Name)
+		}
+		s.files[f.Name] = &file{text: string(f.Data)}
+	}
+	var accounts []string
+	for line := range strings.Lines(string(archive.Comment)) {
+		if w := strings.Fields(line); len(w) == 2 && w[0] == "account" && !slices.Contains(accounts, w[1]) {
+			if !identity.ValidAccount(w[1]) {
+				return fmt.Errorf("%s: %s is not an account id", name, w[1])
+			}
+			accounts = append(accounts, w[1])
+		}
+	}
+	if len(accounts) == 0 {
+		accounts = []string{DefaultAccount}
+	}
+	s.server = Start(t, accounts...)
+	s.account = accounts[0]
+	s.actor = s.root(s.account)
+
+	n := 0
+	for line := range strings.Lines(string(archive.Comment)) {
+		n++
+		if err := s.line(line); err != nil {
+			return fmt.Errorf("%s:%d: %s\n\t%w%s", name, n, strings.TrimSpace(line), err, s.last())
+		}
+	}
+	for _, f := range slices.Sorted(maps.Keys(s.files)) {
+		if !s.files[f].used {
+			return fmt.Errorf("%s: nothing uses the file %s", name, f)
+		}
+	}
+	return nil
+}
+
+// last is what the last operation answered, for a failure's text.
+func (s *script) last() string {
+	var b strings.Builder
+	for _, answer := range []string{s.stdout, s.stderr} {
+		for line := range strings.Lines(answer) {
+			b.WriteString("\n\t| " + strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return b.String()
+}
+
+// A command is a word that a line can begin with. fail tells that the line has a !.
+type command struct {
+	run  func(s *script, fail bool, args []string) error
+	bang bool // may stand after !
+	min  int  // how many arguments it takes
+	max  int  // -1: any number
+}
+
+var commands = map[string]command{
+	"iam":     {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
+	"sts":     {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
+	"s3":      {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
+	"account": {(*script).setAccount, false, 1, 1},
+	"as":      {(*script).as, false, 1, 1},
+	"key":     {(*script).key, false, 1, 2},
+	"assume":  {(*script).assume, true, 2, -1},
+	"actor":   {(*script).newActor, false, 1, 4},
+	"stdout":  {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
+	"stderr":  {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
+	"cmp":     {(*script).compare, false, 2, 2},
+	"set":     {(*script).set, false, 1, 1},
+	"advance": {(*script).advance, false, 1, 1},
+	"restart": {func(s *script, _ bool, _ []string) error { s.server.Restart(); return nil }, false, 0, 0},
+	"region":  {func(s *script, _ bool, a []string) error { s.region = a[0]; return nil }, false, 1, 1},
+	"header":  {(*script).header, false, 0, -1},
+	"presign": {(*script).presign, false, 2, -1},
+	"http":    {(*script).http, false, 2, -1},
+}
+
+func (s *script) line(line string) error {
+	args, err := s.words(line)
+	if err != nil || len(args) == 0 {
+		return err
+	}
+	fail := args[0] == "!"
+	if fail {
+		if args = args[1:]; len(args) == 0 {
+			return errors.New("nothing stands after !")
+		}
+	}
+	name := args[0]
+	c, ok := commands[name]
+	switch args = args[1:]; {
+	case !ok:
+		return fmt.Errorf("unknown command %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(commands)), ", "))
+	case fail && !c.bang:
+		return fmt.Errorf("%s cannot stand after !", name)
+	case len(args) < c.min || c.max >= 0 && len(args) > c.max:
+		return fmt.Errorf("%s does not take %d arguments", name, len(args))
+	}
+	return c.run(s, fail, args)
+}
+
+// words splits a line as the package comment says.
+func (s *script) words(line string) ([]string, error) {
+	var words []string
+	var word strings.Builder
+	in, quoted := false, false // in a word, in quotes
+	end := func() {
+		if in {
+			words = append(words, word.String())
+			word.Reset()
+			in = false
+		}
+	}
+	line = strings.TrimRight(line, "\r\n")
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\'' && quoted && i+1 < len(line) && line[i+1] == '\'':
+			word.WriteByte(c)
+			i++
+		case c == '\'':
+			quoted, in = !quoted, true
+		case quoted:
+			word.WriteByte(c)
+		case c == ' ' || c == '\t':
+			end()
+		case c == '#' && !in && len(words) == 0:
+			return nil, nil
+		case c == '$':
+			name := variable.FindString(line[i:])
+			if name == "" {
+				word.WriteByte(c)
+				in = true
+				break
+			}
+			value, ok := s.vars[strings.Trim(name, "${}")]
+			if !ok {
+				return nil, fmt.Errorf("%s is not set", name)
+			}
+			word.WriteString(value)
+			in = true
+			i += len(name) - 1
+		default:
+			word.WriteByte(c)
+			in = true
+		}
+	}
+	if quoted {
+		return nil, errors.New("a quotation does not end")
+	}
+	end()
+	return words, nil
+}
+
+var variable = regexp.MustCompile(`^\$([A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})`)
+
+func (s *script) root(account string) *actor {
+	return &actor{rootName + "@" + account, s.server.Root(account)}
+}
+
+const (
+	rootName      = "root"
+	anonymousName = "anonymous"
+)
+
+func (s *script) setAccount(_ bool, args []string) error {
+	s.account = args[0]
+	s.actor = s.root(s.account)
+	return nil
+}
+
+func (s *script) as(_ bool, args []string) error {
+	name := args[0]
+	account, isRoot := strings.CutPrefix(name, rootName+"@")
+	switch {
+	case name == rootName:
+		s.actor = s.root(s.account)
+	case isRoot && slices.Contains(s.server.accounts, account):
+		s.actor = s.root(account)
+	case name == anonymousName:
+		s.actor = &actor{name: anonymousName}
+	case s.actors[name] != nil:
+		s.actor = s.actors[name]
+	default:
+		return fmt.Errorf("nobody is called %s; there are %s", name, strings.Join(append(slices.Sorted(maps.Keys(s.actors)), rootName, anonymousName), ", "))
+	}
+	return nil
+}
+
+// operation calls an operation by its name, with parameters by theirs.
+func (s *script) operation(service string, fail bool, args []string) error {
+	client := s.client(service)
+	method, in, err := s.input(client, args[0], args[1:])
+	if err != nil {
+		return fmt.Errorf("%s: %w", service, err)
+	}
+	results := method.Call([]reflect.Value{reflect.ValueOf(s.t.Context()), in})
+	failure, _ := results[1].Interface().(error)
+	if failure == nil {
+		s.answer, failure = flatten(results[0].Interface())
+		if id, ok := requestID(results[0].Elem()); ok {
+			s.vars["RequestId"] = id
+		}
+	}
+	return s.answered(fail, failure)
+}
+
+// answered keeps what an operation answered and says whether that is as expected.
+func (s *script) answered(fail bool, failure error) error {
+	if failure == nil {
+		s.stdout, s.stderr = s.answer.String(), ""
+		if fail {
+			return errors.New("it was not refused")
+		}
+		return nil
+	}
+	var response *smithyhttp.ResponseError
+	if !errors.As(failure, &response) || response.Response == nil {
+		s.stdout, s.stderr = "", failure.Error()+"\n"
+		return fmt.Errorf("the server was not asked, or did not answer: %w", failure)
+	}
+	code, message := "", failure.Error()
+	var known smithy.APIError
+	if errors.As(failure, &known) {
+		code, message = known.ErrorCode(), known.ErrorMessage()
+	}
+	id := ""
+	for _, name := range []string{"X-Amzn-Requestid", "X-Amz-Request-Id"} {
+		if id == "" {
+			id = response.Response.Header.Get(name)
+		}
+	}
+	s.answer = output{{"Code", code}, {"Message", message}, {"Status", strconv.Itoa(response.HTTPStatusCode())}, {"RequestId", id}}
+	s.vars["RequestId"] = id
+	s.stdout, s.stderr = "", code+": "+message+"\n"+s.answer[2:].String()
+	if !fail {
+		return errors.New("it was refused")
+	}
+	return nil
+}
+
+func (s *script) config() aws.Config {
+	cfg := s.server.Config(s.actor.credentials)
+	cfg.Region = s.region
+	cfg.HTTPClient = withHeaders{s.server.http.Client(), s.headers.Clone()}
+	return cfg
+}
+
+func (s *script) client(service string) any {
+	switch service {
+	case "iam":
+		return s.server.IAM(s.config())
+	case "sts":
+		return s.server.STS(s.config())
+	}
+	return s.server.S3(s.config())
+}
+
+// withHeaders adds headers to requests that are signed already.
+type withHeaders struct {
+	*http.Client
+	headers http.Header
+}
+
+func (c withHeaders) Do(r *http.Request) (*http.Response, error) {
+	maps.Copy(r.Header, c.headers)
+	return c.Client.Do(r)
+}
+
+// input finds a method of a client that takes a context and a pointer to an input, and makes the input.
+func (s *script) input(client any, name string, args []string) (method, in reflect.Value, err error) {
+	method = reflect.ValueOf(client).MethodByName(name)
+	if !method.IsValid() || method.Type().NumIn() != 3 || method.Type().NumOut() != 2 {
+		return method, in, fmt.Errorf("there is no operation %s", name)
+	}
+	in = reflect.New(method.Type().In(1).Elem())
+	for _, arg := range args {
+		path, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return method, in, fmt.Errorf("%q is not of the form PARAMETER=VALUE", arg)
+		}
+		if f, ok := strings.CutPrefix(value, "@"); ok {
+			if value, err = s.file(f); err != nil {
+				return method, in, err
+			}
+		}
+		if err := setParameter(in.Interface(), path, value); err != nil {
+			return method, in, err
+		}
+	}
+	return method, in, nil
+}
+
+// file returns the content of a file of the archive, without the line's end after the last line.
+func (s *script) file(name string) (string, error) {
+	f := s.files[name]
+	if f == nil {
+		return "", fmt.Errorf("the archive has no file %s", name)
+	}
+	f.used = true
+	return strings.TrimSuffix(f.text, "\n"), nil
+}
+
+// requestID finds the request id in an SDK output's metadata.
+func requestID(out reflect.Value) (string, bool) {
+	m := out.FieldByName("ResultMetadata")
+	if !m.IsValid() {
+		return "", false
+	}
+	metadata, ok := m.Interface().(middleware.Metadata)
+	if !ok {
+		return "", false
+	}
+	return awsmiddleware.GetRequestIDMetadata(metadata)
+}
+
+func (s *script) key(_ bool, args []string) error {
+	user, name := args[0], args[len(args)-1]
+	before := s.actor
+	s.actor = s.root(s.account)
+	err := s.operation("iam", false, []string{"CreateAccessKey", "UserName=" + user})
+	s.actor = before
+	if err != nil {
+		return err
+	}
+	return s.newActor(false, []string{name})
+}
+
+func (s *script) assume(fail bool, args []string) error {
+	call := []string{"AssumeRole", "RoleArn=" + args[1]}
+	session := args[0]
+	for _, a := range args[2:] {
+		if name, ok := strings.CutPrefix(a, "session="); ok {
+			session = name
+		} else {
+			call = append(call, a)
+		}
+	}
+	if err := s.operation("sts", fail, append(call, "RoleSessionName="+session)); err != nil || fail {
+		return err
+	}
+	return s.newActor(false, args[:1])
+}
+
+// newActor makes an actor from credentials that are given or in the last output.
+func (s *script) newActor(_ bool, args []string) error {
+	name := args[0]
+	if name == rootName || name == anonymousName || strings.HasPrefix(name, rootName+"@") {
+		return fmt.Errorf("%s is somebody else", name)
+	}
+	var c aws.Credentials
+	for _, arg := range args[1:] {
+		path, value, _ := strings.Cut(arg, "=")
+		switch path {
+		case "AccessKeyId":
+			c.AccessKeyID = value
+		case "SecretAccessKey":
+			c.SecretAccessKey = value
+		case "SessionToken":
+			c.SessionToken = value
+		default:
+			return fmt.Errorf("credentials have no %s", path)
+		}
+	}
+	for _, prefix := range []string{"Credentials.", "AccessKey."} {
+		if len(args) == 1 && c.AccessKeyID == "" {
+			c.AccessKeyID, _ = s.answer.get(prefix + "AccessKeyId")
+			c.SecretAccessKey, _ = s.answer.get(prefix + "SecretAccessKey")
+			c.SessionToken, _ = s.answer.get(prefix + "SessionToken")
+		}
+	}
+	if c.AccessKeyID == "" || c.SecretAccessKey == "" {
+		return errors.New("there are no credentials in the last output")
+	}
+	s.actors[name] = &actor{name, c}
+	return nil
+}
+
+func match(name, text string, not bool, args []string) error {
+	count := -1
+	if n, ok := strings.CutPrefix(args[0], "-count="); ok {
+		var err error
+		if count, err = strconv.Atoi(n); err != nil || len(args) != 2 || not {
+			return errors.New("the form is -count=N REGEXP, without !")
+		}
+	} else if len(args) != 1 {
+		return fmt.Errorf("%s takes one regular expression; has it white space, it stands in quotes", name)
+	}
+	pattern := args[len(args)-1]
+	re, err := regexp.Compile("(?m)" + pattern)
+	if err != nil {
+		return err
+	}
+	n := len(re.FindAllStringIndex(text, -1))
+	switch {
+	case count >= 0 && n != count:
+		return fmt.Errorf("%s matches %q %d times, not %d", name, pattern, n, count)
+	case count < 0 && !not && n == 0:
+		return fmt.Errorf("%s does not match %q", name, pattern)
+	case not && n > 0:
+		return fmt.Errorf("%s matches %q", name, pattern)
+	}
+	return nil
+}
+
+func (s *script) compare(_ bool, args []string) error {
+	got := s.stdout
+	switch args[0] {
+	case "stdout":
+	case "stderr":
+		got = s.stderr
+	default:
+		return fmt.Errorf("cmp compares stdout or stderr, not %s", args[0])
+	}
+	want, err := s.file(args[1])
+	if err != nil {
+		return err
+	}
+	if strings.TrimSuffix(got, "\n") != want {
+		return fmt.Errorf("%s is not what is in %s", args[0], args[1])
+	}
+	return nil
+}
+
+func (s *script) set(_ bool, args []string) error {
+	name, path, ok := strings.Cut(args[0], "=")
+	if !ok || variable.FindString("$"+name) != "$"+name {
+		return errors.New("the form is set NAME=PATH")
+	}
+	value, ok := s.answer.get(path)
+	if !ok {
+		return fmt.Errorf("the last output has no %s", path)
+	}
+	s.vars[name] = value
+	return nil
+}
+
+func (s *script) advance(_ bool, args []string) error {
+	d, err := time.ParseDuration(args[0])
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is not a time to go forward, such as 1h30m", args[0])
+	}
+	s.server.Advance(d)
+	return nil
+}
+
+func (s *script) header(_ bool, args []string) error {
+	s.headers = http.Header{}
+	return addHeaders(s.headers, args)
+}
+
+func addHeaders(h http.Header, args []string) error {
+	for _, arg := range args {
+		name, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("%q is not of the form NAME=VALUE", arg)
+		}
+		h.Add(name, value)
+	}
+	return nil
+}
+
+func (s *script) presign(_ bool, args []string) error {
+	client := s3.NewPresignClient(s.server.S3(s.config()), func(o *s3.PresignOptions) { o.Presigner = s.server.signer(true) })
+	var options []reflect.Value
+	parameters := slices.DeleteFunc(slices.Clone(args[2:]), func(arg string) bool {
+		text, ok := strings.CutPrefix(arg, "expires=")
+		if d, err := time.ParseDuration(text); ok && err == nil {
+			options = append(options, reflect.ValueOf(func(o *s3.PresignOptions) { o.Expires = d }))
+			return true
+		}
+		return false
+	})
+	method, in, err := s.input(client, "Presign"+args[1], parameters)
+	if err != nil {
+		return err
+	}
+	results := method.Call(append([]reflect.Value{reflect.ValueOf(s.t.Context()), in}, options...))
+	if err, _ := results[1].Interface().(error); err != nil {
+		return err
+	}
+	s.vars[args[0]] = results[0].Elem().FieldByName("URL").String()
+	return nil
+}
+
+func (s *script) http(_ bool, args []string) error {
+	url := args[1]
+	if strings.HasPrefix(url, "/") {
+		url = s.server.URL + url
+	}
+	if !strings.HasPrefix(url, s.server.URL+"/") {
+		return fmt.Errorf("%s is not of the server", url)
+	}
+	headers, body := s.headers.Clone(), []byte(nil)
+	for _, arg := range args[2:] {
+		if f, ok := strings.CutPrefix(arg, "@"); ok {
+			text, err := s.file(f)
+			if err != nil {
+				return err
+			}
+			body = []byte(text)
+		} else if err := addHeaders(headers, []string{arg}); err != nil {
+			return err
+		}
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), args[0], url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header = headers
+	if host := headers.Get("Host"); host != "" {
+		r.Host = host
+	}
+	response, err := s.server.http.Client().Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	s.answer = output{{"Status", strconv.Itoa(response.StatusCode)}}
+	for _, name := range slices.Sorted(maps.Keys(response.Header)) {
+		s.answer = append(s.answer, pair{name, strings.Join(response.Header[name], ", ")})
+	}
+	s.answer = append(s.answer, pair{"Body", printable(text)})
+	s.stdout, s.stderr = s.answer.String(), ""
+	return nil
+}

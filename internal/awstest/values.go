@@ -1,0 +1,240 @@
+package awstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"reflect"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// setParameter sets the value that a path leads to, in a pointer to an SDK input.
+func setParameter(in any, path, text string) error {
+	v := reflect.ValueOf(in).Elem()
+	at := path
+	for step := range strings.SplitSeq(path, ".") {
+		for v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		switch v.Kind() {
+		case reflect.Struct:
+			f := v.FieldByName(step)
+			if !f.IsValid() || !f.CanSet() {
+				return fmt.Errorf("%s has no parameter %s; it has %s", v.Type().Name(), step, strings.Join(fieldNames(v.Type()), ", "))
+			}
+			v = f
+		case reflect.Slice:
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i > v.Len() {
+				return fmt.Errorf("%s: %s is not the index of one that is there or comes next", path, step)
+			}
+			if i == v.Len() {
+				v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+			}
+			v = v.Index(i)
+		case reflect.Map: // the rest of the path is the key, which may hold dots
+			_, key, _ := strings.Cut(path, ".")
+			if v.IsNil() {
+				v.Set(reflect.MakeMap(v.Type()))
+			}
+			value := reflect.New(v.Type().Elem()).Elem()
+			if err := setValue(value, text); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
+			return nil
+		default:
+			return fmt.Errorf("%s: %s has no parts", path, at)
+		}
+	}
+	if err := setValue(v, text); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func fieldNames(t reflect.Type) []string {
+	var names []string
+	for f := range t.Fields() {
+		if f.IsExported() && f.Name != "ResultMetadata" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+var (
+	timeType   = reflect.TypeFor[time.Time]()
+	readerType = reflect.TypeFor[io.Reader]()
+)
+
+func setValue(v reflect.Value, text string) error {
+	switch {
+	case v.Type() == readerType:
+		v.Set(reflect.ValueOf(strings.NewReader(text)))
+		return nil
+	case v.Type() == timeType:
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return fmt.Errorf("%q is not a time such as 2026-01-02T15:04:05Z", text)
+		}
+		v.Set(reflect.ValueOf(at))
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return setValue(v.Elem(), text)
+	case reflect.String:
+		v.SetString(text)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		v.SetBool(b)
+	case reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetInt(n)
+	case reflect.Float32, reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetFloat(n)
+	default:
+		if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+			v.SetBytes([]byte(text))
+			return nil
+		}
+		d := json.NewDecoder(strings.NewReader(text))
+		d.DisallowUnknownFields()
+		if err := d.Decode(v.Addr().Interface()); err != nil {
+			return fmt.Errorf("%q is not JSON for it: %w", text, err)
+		}
+	}
+	return nil
+}
+
+// An output is what an operation answered: values by path, in order.
+type output []pair
+
+type pair struct{ path, value string }
+
+func (o output) String() string {
+	var b strings.Builder
+	for _, p := range o {
+		b.WriteString(p.path + "=" + p.value + "\n")
+	}
+	return b.String()
+}
+
+// get returns the value at a path.
+func (o output) get(path string) (string, bool) {
+	i := slices.IndexFunc(o, func(p pair) bool { return p.path == path })
+	if i < 0 {
+		return "", false
+	}
+	return o[i].value, true
+}
+
+// flatten makes an output of an SDK output or decoded JSON. Streams are read.
+func flatten(v any) (output, error) {
+	var o output
+	err := o.add("", reflect.ValueOf(v))
+	return o, err
+}
+
+func (o *output) add(path string, v reflect.Value) error {
+	if !v.IsValid() {
+		return nil
+	}
+	switch {
+	case v.Type() == timeType:
+		*o = append(*o, pair{path, v.Interface().(time.Time).UTC().Format(time.RFC3339)})
+		return nil
+	case v.Type().Implements(readerType) && (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface):
+		if v.IsNil() {
+			return nil
+		}
+		text, err := io.ReadAll(v.Interface().(io.Reader))
+		if c, ok := v.Interface().(io.Closer); ok {
+			c.Close()
+		}
+		*o = append(*o, pair{path, printable(text)})
+		return err
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return o.add(path, v.Elem())
+	case reflect.Struct:
+		for f, value := range v.Fields() {
+			if !f.IsExported() || f.Name == "ResultMetadata" {
+				continue
+			}
+			if err := o.add(join(path, f.Name), value); err != nil {
+				return err
+			}
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			if v.Len() > 0 {
+				*o = append(*o, pair{path, printable(v.Bytes())})
+			}
+			return nil
+		}
+		for i := range v.Len() {
+			if err := o.add(join(path, strconv.Itoa(i)), v.Index(i)); err != nil {
+				return err
+			}
+		}
+	case reflect.Map:
+		keys := v.MapKeys()
+		sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
+		for _, k := range keys {
+			if err := o.add(join(path, k.String()), v.MapIndex(k)); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		text := v.String()
+		if text == "" && v.Type() != reflect.TypeFor[string]() {
+			return nil // an enumeration that is absent
+		}
+		if strings.HasSuffix(path, "Document") { // IAM shows documents percent-encoded
+			if decoded, err := url.PathUnescape(text); err == nil {
+				text = decoded
+			}
+		}
+		*o = append(*o, pair{path, text})
+	default:
+		*o = append(*o, pair{path, fmt.Sprint(v.Interface())})
+	}
+	return nil
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func printable(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return strconv.Quote(string(b))
+}
