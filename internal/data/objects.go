@@ -222,33 +222,57 @@ func (db *DB) Update(bucket, key, version string, f func(*Object) error) error {
 	})
 }
 
-// Delete removes a version for good and returns it, nil when there was none. With
-// version "" it does what the bucket's versioning says: remove the object, or put a
-// delete marker, which is returned, in front of its versions (in place of the null
-// version when Suspended).
+// A Deletion says what to delete: with Version "" it does what the bucket's versioning
+// says, and else removes that version for good.
+type Deletion struct {
+	Key, Version string
+	Check        Check
+}
+
+// A Deleted is what became of a Deletion. Object is the version that was removed, nil
+// when there was none, or the delete marker that was put in front of the others. Err
+// is that of the Check, after which nothing was deleted.
+type Deleted struct {
+	Object *Object
+	Err    error
+}
+
+// Delete does one Deletion.
 func (db *DB) Delete(bucket, key, version string, v Versioning, now time.Time, check Check) (*Object, error) {
-	var deleted *Object
+	done, err := db.DeleteEach(bucket, []Deletion{{key, version, check}}, v, now)
+	if err != nil {
+		return nil, err
+	}
+	return done[0].Object, done[0].Err
+}
+
+// DeleteEach does some Deletions, in their order, in one transaction. While versioning
+// is Suspended a delete marker takes the place of the null version.
+func (db *DB) DeleteEach(bucket string, each []Deletion, v Versioning, now time.Time) ([]Deleted, error) {
+	done := make([]Deleted, len(each))
 	err := db.change(func(t *tx) error {
 		tree, err := t.tree(objects, bucket)
 		if err != nil {
 			return err
 		}
-		if err := checkCurrent(tree, key, check); err != nil {
-			return err
-		}
-		switch {
-		case version != "":
-			deleted = t.remove(tree, key, version)
-		case v == Unversioned:
-			deleted = t.remove(tree, key, NullVersion)
-		default:
-			deleted = &Object{Key: key, DeleteMarker: true, Modified: now}
-			t.put(tree, deleted, v)
+		for i, d := range each {
+			if done[i].Err = checkCurrent(tree, d.Key, d.Check); done[i].Err != nil {
+				continue
+			}
+			switch {
+			case d.Version != "":
+				done[i].Object = t.remove(tree, d.Key, d.Version)
+			case v == Unversioned:
+				done[i].Object = t.remove(tree, d.Key, NullVersion)
+			default:
+				done[i].Object = &Object{Key: d.Key, DeleteMarker: true, Modified: now}
+				t.put(tree, done[i].Object, v)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return deleted, nil
+	return done, nil
 }
