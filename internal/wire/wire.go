@@ -3,7 +3,7 @@
 // api packages of the services; a Model is the table of a service's operations.
 //
 // A request is read in two steps. First the operation is named: Query services by
-// FormAction and Model.Named, REST services by Model.Route. Then Decode fills the
+// FormAction and Model.Named, JSON services by Model.Targeted, REST services by Model.Route. Then Decode fills the
 // operation's input and checks it as AWS does, in AWS's words:
 //
 //	op, err := api.Model.Named(wire.FormAction(r, body))
@@ -41,6 +41,8 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 		return decodeQuery(m, r, body, in)
 	case RESTXML:
 		return decodeREST(m, op, r, body, in)
+	case JSON10, JSON11:
+		return decodeJSON(m, body, in)
 	}
 	panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 }
@@ -72,6 +74,11 @@ func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, req
 	case Query:
 		dst = appendQuery(dst, m, op, out, requestID)
 		h["Content-Type"] = textXML
+	case JSON10, JSON11:
+		if op.Out != nil {
+			dst = AppendJSON(dst, out, JSONOptions{Wire: true})
+		}
+		h.Set("Content-Type", contentTypeJSON(m))
 	default:
 		panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 	}
@@ -94,6 +101,10 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 		dst = appendRESTError(dst, e, requestID, h.Get("X-Amz-Id-2"), resource)
 		h.Set("Content-Type", "application/xml")
 		h.Set("X-Amz-Request-Id", requestID)
+	case JSON10, JSON11:
+		dst = appendJSONError(dst, e)
+		h.Set("Content-Type", contentTypeJSON(m))
+		h.Set("X-Amzn-Requestid", requestID)
 	default:
 		dst = appendQueryError(dst, m, e, requestID)
 		h.Set("Content-Type", "text/xml")

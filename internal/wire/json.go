@@ -1,0 +1,301 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The JSON protocols: the operation is in X-Amz-Target, input and output are JSON objects.
+
+// Targeted returns the operation that the X-Amz-Target header of a JSON request names.
+func (m *Model) Targeted(r *http.Request) (*Operation, error) {
+	if name, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), m.TargetPrefix+"."); ok {
+		if op := m.Operation(name); op != nil {
+			return op, nil
+		}
+	}
+	return nil, &Error{Code: "UnknownOperationException", Status: 400}
+}
+
+// serialization is what AWS says of a body that is not the JSON it expects.
+func serialization(text string) error {
+	return Errorf(400, "SerializationException", "%s", text)
+}
+
+func decodeJSON(m *Model, body []byte, in any) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		body = []byte("{}")
+	}
+	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(body))}
+	d.UseNumber()
+	d.faults.quiet = m.Quiet
+	token, err := d.Token()
+	if err != nil || token != json.Delim('{') {
+		return serialization("Start of structure or map found where not expected.")
+	}
+	v := reflect.ValueOf(in).Elem()
+	if err := d.structure(planOf(v.Type()), v, nil); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return serialization("Unexpected text after the document.")
+	}
+	if e := (*Error)(nil); errors.As(d.faults.err(), &e) {
+		e.Code = "ValidationException"
+		return e
+	}
+	return nil
+}
+
+// A jsonReader reads one document into structs. Members that the model does not have are
+// passed over, as AWS does; a member given twice is refused.
+type jsonReader struct {
+	*json.Decoder
+	faults faults
+	depth  int
+}
+
+// structure reads the members of an object up to its end.
+func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
+	if d.depth++; d.depth > maxDepth {
+		return serialization("The document is nested too deeply.")
+	}
+	defer func() { d.depth-- }()
+	var seen, given fieldSet
+	for d.More() {
+		name, err := d.name()
+		if err != nil {
+			return err
+		}
+		i, ok := p.byWire[name]
+		if !ok {
+			if err := d.skip(); err != nil {
+				return err
+			}
+			continue
+		}
+		if given.has(i) {
+			return serialization("The member " + name + " is given twice.")
+		}
+		given.add(i)
+		f := &p.fields[i]
+		present, err := d.value(&f.value, s.Field(f.index), &trail{up: path, label: f.label})
+		if err != nil {
+			return err
+		}
+		if present {
+			seen.add(i)
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return serialization("The document has no end.")
+	}
+	for i := range p.fields {
+		f := &p.fields[i]
+		if !seen.has(i) {
+			if f.required {
+				d.faults.null(path, f)
+			}
+			continue
+		}
+		v := reflect.Indirect(s.Field(f.index))
+		switch f.kind {
+		case kindString:
+			d.faults.text(path, f, v.String())
+		case kindInt:
+			d.faults.number(path, f, v.Int())
+		case kindBlob, kindMap:
+			d.faults.count(path, f, v.Len())
+		case kindList:
+			if d.faults.count(path, f, v.Len()) && f.elem.kind == kindString {
+				d.faults.elements(path, f, v)
+			}
+		}
+	}
+	return nil
+}
+
+// name reads the name of a member.
+func (d *jsonReader) name() (string, error) {
+	token, err := d.Token()
+	name, ok := token.(string)
+	if err != nil || !ok {
+		return "", serialization("A member's name was expected.")
+	}
+	return name, nil
+}
+
+// skip passes over a value. Nesting costs a count and no stack.
+func (d *jsonReader) skip() error {
+	for depth := 0; ; {
+		token, err := d.Token()
+		if err != nil {
+			return serialization("A value was expected.")
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}
+
+// value reads a value. null is an absent one.
+func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool, err error) {
+	token, err := d.Token()
+	if err != nil {
+		return false, serialization("A value was expected.")
+	}
+	if token == nil {
+		return false, nil
+	}
+	if t.pointer {
+		v.Set(reflect.New(t.typ))
+		v = v.Elem()
+	}
+	wrong := func() (bool, error) {
+		return false, serialization(strings.TrimSuffix(path.String(), ".") + " has a value of another type.")
+	}
+	switch t.kind {
+	case kindStruct:
+		if token != json.Delim('{') {
+			return wrong()
+		}
+		return true, d.structure(t.plan, v, path)
+	case kindList:
+		if token != json.Delim('[') {
+			return wrong()
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		for d.More() {
+			e := reflect.New(v.Type().Elem()).Elem()
+			present, err := d.value(t.elem, e, &trail{path.up, path.label, uint64(v.Len() + 1), "member"})
+			if err != nil {
+				return false, err
+			}
+			if !present {
+				return wrong()
+			}
+			v.Set(reflect.Append(v, e))
+		}
+	case kindMap:
+		if token != json.Delim('{') {
+			return wrong()
+		}
+		v.Set(reflect.MakeMap(v.Type()))
+		for d.More() {
+			key, err := d.name()
+			if err != nil {
+				return false, err
+			}
+			k := reflect.ValueOf(key)
+			if v.MapIndex(k).IsValid() {
+				return false, serialization("The member " + key + " is given twice.")
+			}
+			e := reflect.New(v.Type().Elem()).Elem()
+			present, err := d.value(t.elem, e, &trail{path.up, path.label, uint64(v.Len() + 1), "value"})
+			if err != nil {
+				return false, err
+			}
+			if !present {
+				return wrong()
+			}
+			v.SetMapIndex(k, e)
+		}
+	default:
+		if !setJSON(t, v, token) {
+			return wrong()
+		}
+		return true, nil
+	}
+	if _, err := d.Token(); err != nil { // the end of a list or map
+		return false, serialization("The document has no end.")
+	}
+	return true, nil
+}
+
+// setJSON reads a scalar from a token: nothing is turned from one type into another.
+func setJSON(t *value, v reflect.Value, token json.Token) bool {
+	switch x := token.(type) {
+	case string:
+		switch t.kind {
+		case kindString, kindBlob:
+			return setScalar(t, v, x)
+		case kindTime:
+			return t.time != timeDefault && t.time != timeUnix && setScalar(t, v, x)
+		case kindFloat:
+			switch x {
+			case "NaN":
+				v.SetFloat(math.NaN())
+			case "Infinity":
+				v.SetFloat(math.Inf(1))
+			case "-Infinity":
+				v.SetFloat(math.Inf(-1))
+			default:
+				return false
+			}
+			return true
+		}
+	case json.Number:
+		switch t.kind {
+		case kindInt:
+			if n, err := strconv.ParseFloat(x.String(), 64); err == nil && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+				return setScalar(t, v, strconv.FormatFloat(n, 'f', -1, 64)) // 1.0 and 1e3 are integers
+			}
+			return setScalar(t, v, x.String())
+		case kindFloat:
+			return setScalar(t, v, x.String())
+		case kindTime:
+			n, err := x.Float64()
+			if err != nil || math.Abs(n) > 2e11 {
+				return false
+			}
+			tm := time.UnixMilli(int64(math.Round(n * 1000))).UTC()
+			v.Set(reflect.ValueOf(tm))
+			return lawful(tm)
+		}
+	case bool:
+		if t.kind == kindBool {
+			v.SetBool(x)
+			return true
+		}
+	}
+	return false
+}
+
+func contentTypeJSON(m *Model) string {
+	if m.Protocol == JSON10 {
+		return "application/x-amz-json-1.0"
+	}
+	return "application/x-amz-json-1.1"
+}
+
+// appendJSONError writes an error. The field is "message" for all services but a few, DynamoDB
+// among them, whose clients read it in either case.
+func appendJSONError(dst []byte, e *Error) []byte {
+	dst = append(dst, `{"__type":`...)
+	dst = appendJSONString(dst, e.Code)
+	if !e.NoMessage {
+		dst = append(dst, `,"message":`...)
+		dst = appendJSONString(dst, e.Message)
+	}
+	for _, f := range e.Fields {
+		dst = append(dst, ',')
+		dst = appendJSONString(dst, f.Name)
+		dst = append(dst, ':')
+		dst = appendJSONString(dst, f.Value)
+	}
+	return append(dst, '}')
+}
