@@ -371,6 +371,14 @@ func When(field string) Clause {
 	}
 }
 
+// Unless makes a permission needed only by calls whose input lacks the field.
+func Unless(field string) Clause {
+	return func(b *builder) {
+		get := presentOf(b.in, field)
+		b.need.when = func(_ *Call, in any) bool { return !get(in) }
+	}
+}
+
 // If makes a permission needed only by calls for which f is true.
 func If[In any](f func(*Call, *In) bool) Clause {
 	return func(b *builder) { b.need.when = func(c *Call, in any) bool { return f(c, in.(*In)) } }
@@ -408,7 +416,8 @@ type Service struct {
 }
 
 // New builds a service. declined has a line for each operation of the model that
-// has no row: its name, white space, the reason; lines that begin with # are
+// has no row: its name, the action that it is authorised as where that is not named
+// like it ("s3:PutLifecycleConfiguration"), the reason; lines that begin with # are
 // comments. It panics when the table is not complete or says something twice.
 func New(m *wire.Model, declined string, rows ...Row) *Service {
 	s := &Service{Model: m, ops: map[string]*Op{}}
@@ -446,11 +455,16 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		if name == "" || name[0] == '#' {
 			continue
 		}
-		if reason = strings.TrimSpace(reason); reason == "" {
+		action := policy.Action(m.Name + ":" + name)
+		reason = strings.TrimSpace(reason)
+		if word, rest, _ := strings.Cut(reason, " "); strings.Contains(word, ":") {
+			action, reason = policy.Action(word), strings.TrimSpace(rest)
+		}
+		if reason == "" {
 			fail("%s is declined without a reason", name)
 		}
 		in := reflect.TypeFor[none]()
-		add(name, Row{in: in, needs: []*Need{{Action: policy.Action(m.Name + ":" + name), on: Any(in)}}}, reason)
+		add(name, Row{in: in, needs: []*Need{{Action: action, on: Any(in)}}}, reason)
 	}
 	for _, w := range m.Operations {
 		if s.ops[w.Name] == nil {
