@@ -182,11 +182,7 @@ func (s *statement) matchResource(a arn.ARN, c Context) truth {
 	}
 	t := no
 	for i := range s.resources {
-		m := s.resources[i].match(a, c)
-		if m == no && s.notResource && s.resources[i].unresolved(c) {
-			m = unknown
-		}
-		if t = t.or(m); t == yes {
+		if t = t.or(s.resources[i].match(a, c, s.notResource)); t == yes {
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -23,6 +24,15 @@ const (
 	faultNoAction                    // a statement without Action and NotAction
 )
 
+// missing is 1 for what is not there and 0 for what is there and wrong.
+func (f fault) missing() int {
+	switch f {
+	case faultNoStatement, faultNoEffect, faultNoAction:
+		return 1
+	}
+	return 0
+}
+
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("policy: line %d, column %d: %s", e.Line, e.Column, e.Msg)
 }
@@ -39,8 +49,8 @@ func Parse(src []byte) (*Policy, error) {
 	return p, nil
 }
 
-// parse reads a policy document and goes on after most faults, which it gives in
-// the order of the text.
+// parse reads a policy document and goes on after most faults. It gives them in the
+// order of the text, and what is missing last: it is often there by a wrong name.
 func parse(src []byte) (*Policy, []*SyntaxError) {
 	root, err := read(src)
 	if err != nil {
@@ -49,10 +59,11 @@ func parse(src []byte) (*Policy, []*SyntaxError) {
 	b := &builder{}
 	p := b.policy(&root)
 	slices.SortStableFunc(b.faults, func(x, y *SyntaxError) int {
-		if x.Line != y.Line {
-			return x.Line - y.Line
-		}
-		return x.Column - y.Column
+		return cmp.Or(
+			cmp.Compare(x.fault.missing(), y.fault.missing()),
+			cmp.Compare(x.Line, y.Line),
+			cmp.Compare(x.Column, y.Column),
+		)
 	})
 	return p, b.faults
 }

@@ -117,6 +117,13 @@ func (p *pattern) resolve(buf []token, c Context) ([]token, bool) {
 	return buf, true
 }
 
+// resolves says whether every variable stands for something in this request.
+func (p *pattern) resolves(c Context) bool {
+	var buf [few]token
+	_, ok := p.resolve(buf[:0], c)
+	return ok
+}
+
 // few is how many tokens fit the stack. More are right, but allocate.
 const few = 12
 

@@ -301,14 +301,17 @@ func (b *printer) principals(element string, names []Name) {
 		return
 	}
 	b.open('{')
-	for rest := names; len(rest) > 0; {
-		kind := rest[0].Kind
-		var values []string
-		for len(rest) > 0 && rest[0].Kind == kind {
-			values = append(values, rest[0].Value)
-			rest = rest[1:]
+	for i, n := range names {
+		if slices.ContainsFunc(names[:i], func(m Name) bool { return m.Kind == n.Kind }) {
+			continue // written with the first of its kind
 		}
-		b.member(kind)
+		var values []string
+		for _, m := range names[i:] {
+			if m.Kind == n.Kind {
+				values = append(values, m.Value)
+			}
+		}
+		b.member(n.Kind)
 		b.list(values)
 	}
 	b.close('}')

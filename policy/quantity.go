@@ -80,10 +80,9 @@ func (i instant) compare(j instant) int {
 // small, the offset may lack its minutes, and without one the time is UTC. Four
 // digits alone are a year, any other number is seconds.
 func parseDate(s string) (instant, bool) {
-	if len(s) != 4 || !digits(s) {
-		if n, err := strconv.ParseInt(s, 10, 64); err == nil && s[0] != '+' {
-			return instant{seconds: n}, true
-		}
+	if whole := strings.TrimPrefix(s, "-"); digits(whole) && (whole != s || len(s) != 4) {
+		n, err := strconv.ParseInt(s, 10, 64)
+		return instant{seconds: n}, err == nil
 	}
 
 	sign := 1
@@ -131,15 +130,12 @@ func parseDate(s string) (instant, bool) {
 			}
 		}
 		if rest, more := strings.CutPrefix(s, "."); more {
-			width := 0
-			for width < len(rest) && '0' <= rest[width] && rest[width] <= '9' {
-				width++
-			}
-			if width == 0 || width > 9 {
+			if nanoseconds, s, ok = leadingInt(rest, 9); !ok {
 				return instant{}, false
 			}
-			nanoseconds, _ = strconv.Atoi(rest[:width] + "000000000"[width:])
-			s = rest[width:]
+			for range 9 - (len(rest) - len(s)) {
+				nanoseconds *= 10
+			}
 		}
 		if offset, ok = parseOffset(s); !ok {
 			return instant{}, false

@@ -63,8 +63,10 @@ func compileResource(s string, variables bool) resourcePattern {
 }
 
 // match says whether the pattern means the resource. It is unknown whether a
-// variable that cannot be read does.
-func (r *resourcePattern) match(a arn.ARN, c Context) truth {
+// variable that cannot be read does. A variable that stands for nothing in this
+// request makes the pattern match nothing; in NotResource that would be to the
+// caller's good, so there it is unknown too.
+func (r *resourcePattern) match(a arn.ARN, c Context, notResource bool) truth {
 	if r.form == formAny {
 		return yes
 	}
@@ -72,38 +74,33 @@ func (r *resourcePattern) match(a arn.ARN, c Context) truth {
 	if !strings.HasPrefix(s, r.literal) || s == "*" {
 		return no
 	}
-	switch r.form {
-	case formExact:
-		return truthOf(len(s) == len(r.literal))
-	case formPrefix:
-		return yes
-	}
+	rest := &r.rest
 	switch {
+	case r.form == formExact:
+		return truthOf(len(s) == len(r.literal))
+	case r.form == formPrefix:
+		return yes
 	case r.bad:
 		return unknown
 	case r.parts == nil:
-		return truthOf(r.rest.glob(s[len(r.literal):], c))
-	}
-	for i := range r.parts.first {
-		part, more, ok := strings.Cut(s, ":")
-		if !ok || !arn.Glob(r.parts.first[i], part) {
-			return no
+		s = s[len(r.literal):]
+	default:
+		for i := range r.parts.first {
+			part, more, ok := strings.Cut(s, ":")
+			if !ok || !arn.Glob(r.parts.first[i], part) {
+				return no
+			}
+			s = more
 		}
-		s = more
+		rest = &r.parts.last
 	}
-	return truthOf(r.parts.last.glob(s, c))
-}
-
-// unresolved says whether the pattern has a variable that stands for nothing in
-// this request.
-func (r *resourcePattern) unresolved(c Context) bool {
-	p := &r.rest
-	if r.parts != nil {
-		p = &r.parts.last
+	switch {
+	case rest.glob(s, c):
+		return yes
+	case notResource && !rest.resolves(c):
+		return unknown
 	}
-	var buf [few]token
-	_, ok := p.resolve(buf[:0], c)
-	return !ok
+	return no
 }
 
 // head gives the part of the pattern that stands before the first slash behind the
