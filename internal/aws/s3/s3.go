@@ -86,7 +86,11 @@ func (s *Service) AWS() *service.Service {
 	bucket := service.ARN("arn:aws:s3:::{Bucket}")
 	object := service.ARN("arn:aws:s3:::{Bucket}/{Key}")
 	action, key := service.Action, service.Key
-	version := key("s3:versionid", "{VersionId}")
+	// versioned is a permission that has another name for calls that name a version.
+	versioned := func(current, named policy.Action, more ...service.Clause) []service.Clause {
+		other := append([]service.Clause{service.When("VersionId"), key("s3:versionid", "{VersionId}")}, more...)
+		return append([]service.Clause{action(current), service.Unless("VersionId"), service.Also(named, nil, other...)}, more...)
+	}
 
 	acl := []service.Clause{
 		key("s3:x-amz-acl", "{ACL}"),
@@ -149,9 +153,8 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getBucketPolicyStatus, bucket),
 		service.Handle(s.getBucketAcl, bucket),
 		service.Handle(s.putBucketAcl, bucket, bucketACL...),
-		service.Handle(s.getObjectAcl, object, service.ActionIf("VersionId", "s3:GetObjectVersionAcl", "s3:GetObjectAcl"), version),
-		service.Handle(s.putObjectAcl, object, append(acl[:len(acl):len(acl)],
-			service.ActionIf("VersionId", "s3:PutObjectVersionAcl", "s3:PutObjectAcl"), version)...),
+		service.Handle(s.getObjectAcl, object, versioned("s3:GetObjectAcl", "s3:GetObjectVersionAcl")...),
+		service.Handle(s.putObjectAcl, object, versioned("s3:PutObjectAcl", "s3:PutObjectVersionAcl", acl...)...),
 
 		// What a bucket does not have, and tools ask for.
 		service.Handle(s.getBucketAccelerateConfiguration, bucket, action("s3:GetAccelerateConfiguration")),
@@ -174,16 +177,16 @@ func (s *Service) AWS() *service.Service {
 			service.Also("s3:GetObjectTagging", service.On(copySource), service.If(s.copiesTags)),
 			service.Also("s3:GetObjectVersionTagging", service.On(copySource), service.If(s.copiesVersionTags), service.KeyOf("s3:versionid", copiedVersion)),
 			service.Also("s3:PutObjectTagging", nil, service.If(s.keepsTags)))...),
-		service.Handle(s.getObject, object, service.ActionIf("VersionId", "s3:GetObjectVersion", "s3:GetObject"), version, service.Data),
-		service.Handle(s.headObject, object, service.ActionIf("VersionId", "s3:GetObjectVersion", "s3:GetObject"), version, service.Data),
-		service.Handle(s.getObjectAttributes, object, service.ActionIf("VersionId", "s3:GetObjectVersion", "s3:GetObject"), version, service.Data,
-			service.Also("", nil, service.ActionIf("VersionId", "s3:GetObjectVersionAttributes", "s3:GetObjectAttributes"), version)),
-		service.Handle(s.deleteObject, object, service.ActionIf("VersionId", "s3:DeleteObjectVersion", "s3:DeleteObject"), version,
-			key("s3:if-match", "{IfMatch}"), service.Data),
+		service.Handle(s.getObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
+		service.Handle(s.headObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
+		service.Handle(s.getObjectAttributes, object, append(versioned("s3:GetObject", "s3:GetObjectVersion"), service.Data,
+			service.Also("s3:GetObjectAttributes", nil, service.Unless("VersionId")),
+			service.Also("s3:GetObjectVersionAttributes", nil, service.When("VersionId"), key("s3:versionid", "{VersionId}")))...),
+		service.Handle(s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data)...),
 		service.Handle(s.deleteObjects, service.On(each), action("s3:DeleteObject"), service.Data),
-		service.Handle(s.getObjectTagging, object, service.ActionIf("VersionId", "s3:GetObjectVersionTagging", "s3:GetObjectTagging"), version, service.Data),
-		service.Handle(s.putObjectTagging, object, service.ActionIf("VersionId", "s3:PutObjectVersionTagging", "s3:PutObjectTagging"), version, service.Data),
-		service.Handle(s.deleteObjectTagging, object, service.ActionIf("VersionId", "s3:DeleteObjectVersionTagging", "s3:DeleteObjectTagging"), version, service.Data),
+		service.Handle(s.getObjectTagging, object, versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", service.Data)...),
+		service.Handle(s.putObjectTagging, object, versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", service.Data)...),
+		service.Handle(s.deleteObjectTagging, object, versioned("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging", service.Data)...),
 
 		service.Handle(s.listObjects, bucket, append(listing, action("s3:ListBucket"))...),
 		service.Handle(s.listObjectsV2, bucket, append(listing, action("s3:ListBucket"))...),
