@@ -299,3 +299,10 @@ func appendJSONError(dst []byte, e *Error) []byte {
 	}
 	return append(dst, '}')
 }
+
+// appendRESTJSONError writes an error of REST-JSON, where the code is in a header.
+func appendRESTJSONError(dst []byte, e *Error) []byte {
+	dst = append(dst, `{"message":`...)
+	dst = appendJSONString(dst, e.Message)
+	return append(dst, '}')
+}

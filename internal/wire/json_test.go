@@ -150,6 +150,14 @@ func TestJSONEncode(t *testing.T) {
 	}
 }
 
+func TestRESTJSONError(t *testing.T) {
+	w := httptest.NewRecorder()
+	wire.EncodeError(w, &wire.Model{Protocol: wire.RESTJSON}, wire.Errorf(403, "AccessDeniedException", "No."), "rid", "/")
+	if w.Code != 403 || w.Body.String() != `{"message":"No."}` || w.Header().Get("X-Amzn-Errortype") != "AccessDeniedException" {
+		t.Errorf("got %d %s %v", w.Code, w.Body, w.Header())
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	f.Add(`{"Name":"ab","Tags":[{"Key":"k"}],"Attrs":{"a":{"L":[{"S":"x"}]}},"Since":1.5,"Ratio":"NaN"}`)
 	f.Add(`{"Name":"ab","Unknown":[[[{}]]]}`)

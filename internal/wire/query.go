@@ -54,6 +54,9 @@ func (m *Model) Named(action, version string) (*Operation, error) {
 	if op := m.Operation(action); op != nil && version == m.Version {
 		return op, nil
 	}
+	if version == "" {
+		version = "NO_VERSION_SPECIFIED"
+	}
 	return nil, Errorf(400, "InvalidAction", "Could not find operation %s for version %s", action, version)
 }
 

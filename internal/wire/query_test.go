@@ -195,7 +195,8 @@ func TestQueryUnknownAction(t *testing.T) {
 		{"Action=GetUser&Version=2011-06-15", "InvalidAction: Could not find operation GetUser for version 2011-06-15"},
 		{"Action=getuser&Version=2010-05-08", "InvalidAction: Could not find operation getuser for version 2010-05-08"},
 		{"Version=2010-05-08", "InvalidAction: Could not find operation  for version 2010-05-08"},
-		{"", "InvalidAction: Could not find operation  for version "},
+		{"Action=GetUser", "InvalidAction: Could not find operation GetUser for version NO_VERSION_SPECIFIED"},
+		{"", "InvalidAction: Could not find operation  for version NO_VERSION_SPECIFIED"},
 	} {
 		_, err := decode(t, iam.Model, test.form)
 		if err == nil || err.Error() != test.want {

@@ -334,6 +334,7 @@ func TestRESTEncode(t *testing.T) {
 		{"GetObject", &s3.GetObjectOutput{Body: stream("hello"), ContentLength: 5, ETag: `"e"`, LastModified: when, Metadata: map[string]string{"a": "b"}, ContentType: "text/plain"}, 200,
 			`Content-Length: 5|ETag: "e"|Last-Modified: Tue, 24 Feb 2026 15:23:21 GMT|X-Amz-Meta-A: b|Content-Type: text/plain`, "hello"},
 		{"GetObject", &s3.GetObjectOutput{Body: stream("el"), ContentLength: 2, ContentRange: "bytes 1-2/5"}, 206, "Content-Range: bytes 1-2/5", "el"},
+		{"GetObject", &s3.GetObjectOutput{Body: stream("<html>"), ContentLength: 6}, 200, "Content-Type: binary/octet-stream", "<html>"},
 		{"HeadObject", &s3.HeadObjectOutput{ContentLength: 12, ContentType: "text/plain", ObjectLockRetainUntilDate: when}, 200,
 			"Content-Length: 12|Content-Type: text/plain|X-Amz-Object-Lock-Retain-Until-Date: 2026-02-24T15:23:21.987Z", ""},
 		{"PutObject", &s3.PutObjectOutput{ETag: `"e"`, BucketKeyEnabled: true}, 200, `ETag: "e"|X-Amz-Server-Side-Encryption-Bucket-Key-Enabled: true|Content-Length: 0`, ""},

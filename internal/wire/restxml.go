@@ -528,6 +528,7 @@ func encodeREST(w http.ResponseWriter, m *Model, op *Operation, out any, request
 	if stream != nil {
 		release(b, body)
 		defer stream.Close()
+		setDefault(h, "Content-Type", "binary/octet-stream") // or net/http would guess one, and a browser believe it
 		w.WriteHeader(status)
 		_, err := io.Copy(w, stream)
 		return err

@@ -17,6 +17,9 @@
 // A streaming body (S3's PutObject, GetObject) is a field of the struct, an
 // io.ReadCloser: Decode puts r.Body there, EncodeResponse copies it to the client.
 //
+// EC2's protocol and REST-JSON have no codec yet (REST-JSON has its errors): Decode and
+// EncodeResponse panic on a model that speaks them, so that such a service fails its first test.
+//
 // The package decides nothing and keeps nothing: a table of types it has seen is its
 // only state. Strings of an input share the memory of the request's body.
 package wire
@@ -104,6 +107,11 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 	case JSON10, JSON11:
 		dst = appendJSONError(dst, e)
 		h.Set("Content-Type", contentTypeJSON(m))
+		h.Set("X-Amzn-Requestid", requestID)
+	case RESTJSON:
+		dst = appendRESTJSONError(dst, e)
+		h.Set("Content-Type", "application/json")
+		h.Set("X-Amzn-Errortype", e.Code)
 		h.Set("X-Amzn-Requestid", requestID)
 	default:
 		dst = appendQueryError(dst, m, e, requestID)
