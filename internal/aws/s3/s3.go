@@ -112,6 +112,7 @@ func (s *Service) AWS() *service.Service {
 		key("s3:object-lock-legal-hold", "{ObjectLockLegalHoldStatus}"),
 		service.Data, tagging)
 	preconditions := []service.Clause{key("s3:if-match", "{IfMatch}"), key("s3:if-none-match", "{IfNoneMatch}")}
+	creates := key("s3:ObjectCreationOperation", "true")
 	put := func(more ...service.Clause) []service.Clause {
 		return append(append([]service.Clause{action("s3:PutObject")}, more...), made...)
 	}
@@ -168,10 +169,10 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getBucketWebsite, bucket),
 		service.Handle(s.getObjectLockConfiguration, bucket, action("s3:GetBucketObjectLockConfiguration")),
 
-		service.Handle(s.putObject, object, put(preconditions...)...),
+		service.Handle(s.putObject, object, put(creates, preconditions[0], preconditions[1])...),
 		service.Handle(s.copyObject, object, put(
 			key("s3:x-amz-copy-source", "{CopySource}"), key("s3:x-amz-metadata-directive", "{MetadataDirective}"),
-			preconditions[0], preconditions[1],
+			creates, preconditions[0], preconditions[1],
 			service.Also("s3:GetObject", service.On(copySource), service.If(copiesCurrent)),
 			service.Also("s3:GetObjectVersion", service.On(copySource), service.If(copiesVersion), service.KeyOf("s3:versionid", copiedVersion)),
 			service.Also("s3:GetObjectTagging", service.On(copySource), service.If(s.copiesTags)),
@@ -192,13 +193,13 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.listObjectsV2, bucket, append(listing, action("s3:ListBucket"))...),
 		service.Handle(s.listObjectVersions, bucket, append(listing, action("s3:ListBucketVersions"))...),
 
-		service.Handle(s.createMultipartUpload, object, put()...),
-		service.Handle(s.uploadPart, object, action("s3:PutObject"), service.Data),
+		service.Handle(s.createMultipartUpload, object, put(key("s3:ObjectCreationOperation", "false"))...),
+		service.Handle(s.uploadPart, object, action("s3:PutObject"), key("s3:ObjectCreationOperation", "false"), service.Data),
 		service.Handle(s.uploadPartCopy, object, action("s3:PutObject"), service.Data,
-			key("s3:x-amz-copy-source", "{CopySource}"),
+			key("s3:ObjectCreationOperation", "false"), key("s3:x-amz-copy-source", "{CopySource}"),
 			service.Also("s3:GetObject", service.On(partSource), service.If(partOfCurrent)),
 			service.Also("s3:GetObjectVersion", service.On(partSource), service.If(partOfVersion), service.KeyOf("s3:versionid", partVersion))),
-		service.Handle(s.completeMultipartUpload, object, action("s3:PutObject"), preconditions[0], preconditions[1], service.Data),
+		service.Handle(s.completeMultipartUpload, object, action("s3:PutObject"), creates, preconditions[0], preconditions[1], service.Data),
 		service.Handle(s.abortMultipartUpload, object, service.Data),
 		service.Handle(s.listParts, object, action("s3:ListMultipartUploadParts"), service.Data),
 		service.Handle(s.listMultipartUploads, bucket, action("s3:ListBucketMultipartUploads"), service.Data),
@@ -250,6 +251,14 @@ func (s *Service) key(c *service.Call, check *service.Check, on *service.Object,
 		return policy.String(sum), sum != ""
 	case "s3:resourceaccount":
 		return policy.String(on.Account), on.Account != ""
+	case "s3:prefix":
+		// A listing without a prefix has the empty one, as clients send it: policies that
+		// allow a home folder list "" among the prefixes.
+		switch check.In.(type) {
+		case *api.ListObjectsInput, *api.ListObjectsV2Input, *api.ListObjectVersionsInput:
+			return policy.String(""), true
+		}
+		return policy.Value{}, false
 	case "s3:requestobjecttagkeys":
 		var keys []string
 		for _, t := range requestTags(check.In) {
