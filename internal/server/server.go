@@ -97,7 +97,10 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Close waits for the calls in flight. The listener has been closed before.
-func (s *Server) Close() { s.inFlight.Wait() }
+func (s *Server) Close() {
+	s.flushUsesNow()
+	s.inFlight.Wait()
+}
 
 // known is what looking up a key finds: the caller, and the state they were found in.
 type known struct {

@@ -18,7 +18,7 @@ type uses struct {
 	mu    sync.Mutex
 	noted map[string]time.Time    // what the store has, or will have after the next flush
 	fresh map[string]identity.Use // not yet written
-	timer bool                    // a flush is on its way
+	timer *time.Timer             // of the flush that is on its way; nil when none is
 }
 
 const (
@@ -50,13 +50,23 @@ func (s *Server) used(c *service.Call, service string) {
 	}
 	u.noted[id] = c.Time
 	u.fresh[id] = identity.Use{Time: c.Time.Truncate(time.Second), Region: c.Region, Service: service}
-	if !u.timer {
-		u.timer = true
+	if u.timer == nil {
 		s.inFlight.Add(1) // Close waits for the flush
-		time.AfterFunc(useDelay, func() {
+		u.timer = time.AfterFunc(useDelay, func() {
 			defer s.inFlight.Done()
 			s.flushUses()
 		})
+	}
+}
+
+// flushUsesNow writes what is fresh without waiting for its time.
+func (s *Server) flushUsesNow() {
+	s.uses.mu.Lock()
+	timer := s.uses.timer
+	s.uses.mu.Unlock()
+	if timer != nil && timer.Stop() {
+		s.flushUses()
+		s.inFlight.Done()
 	}
 }
 
@@ -65,7 +75,7 @@ func (s *Server) flushUses() {
 	u := &s.uses
 	u.mu.Lock()
 	fresh := u.fresh
-	u.fresh, u.timer = nil, false
+	u.fresh, u.timer = nil, nil
 	u.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
