@@ -50,3 +50,56 @@ func BenchmarkEvaluate(b *testing.B) {
 		})
 	}
 }
+
+// Where the index cannot help, because all statements are about one bucket, what
+// counts is how soon a statement is found not to match.
+func BenchmarkEvaluateOneBucket(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
+			p := &Policy{Version: "2012-10-17"}
+			for i := range n {
+				p.Statements = append(p.Statements, Statement{
+					Effect: "Allow", Action: []string{"s3:Get*"},
+					Resource: []string{fmt.Sprintf("arn:aws:s3:::reports/%04d/*.csv", i)},
+				})
+			}
+			g := Compile(p)
+			r := &Request{Action: "s3:GetObject", Resource: arn.ARN(fmt.Sprintf("arn:aws:s3:::reports/%04d/march.csv", n-1))}
+			b.ReportAllocs()
+			for b.Loop() {
+				if !g.Evaluate(r, nil).Allowed {
+					b.Fatal("not allowed")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkCompile(b *testing.B) {
+	g, _ := workload(100)
+	b.ReportAllocs()
+	for b.Loop() {
+		Compile(g.Policy())
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	g, _ := workload(100)
+	text := []byte(g.Policy().String())
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkExplain(b *testing.B) {
+	g, r := workload(10)
+	b.ReportAllocs()
+	for b.Loop() {
+		var t Trace
+		g.Evaluate(r, &t)
+	}
+}
