@@ -1,100 +1,469 @@
-// Package audit is being written: this first form keeps the API that the server
-// needs, one JSON object a line, synced one by one.
+// Package audit keeps a record of every call, in CloudTrail's form, and the
+// explanations of recent decisions.
+//
+// A [Log] is a directory with one file a day, cloudtrail-2026-11-22.jsonl, one
+// record a line, as CloudTrail prints them: tools that read CloudTrail's logs
+// read these.
+//
+//	log, err := audit.Open("data/audit", audit.Options{})
+//	err = log.Append(ctx, &audit.Record{Time: now, EventName: "AssumeRole", ...}, true)
+//
+// What it promises:
+//
+//   - When a durable Append returns nil, the record is on the disk, whole.
+//   - Any other record is there within a second, and lost only if the process
+//     or the machine dies before that.
+//   - When a record cannot be written or synced, Append fails, and goes on
+//     failing until a write succeeds again: whoever asks before doing things
+//     does nothing that is not recorded.
+//   - A file consists of whole lines. What a crash leaves of a line that was
+//     being written is removed before the next record follows.
+//
+// Records that arrive while others are being synced are written together and
+// share the next sync.
+//
+// [Read] returns records, newest first. [Decisions] keeps why decisions came
+// out as they did, by request id.
 package audit
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// A Record is one CloudTrail record.
-type Record struct {
-	Time                time.Time
-	RequestID, EventID  string
-	EventSource         string
-	EventName           string
-	Region              string
-	SourceIP, UserAgent string
-	Identity            UserIdentity
-	ErrorCode           string
-	ErrorMessage        string
-	RequestParameters   json.RawMessage
-	ResponseElements    json.RawMessage
-	Resources           []Resource
-	ReadOnly            bool
-	ManagementEvent     bool
-	Category            string
-	RecipientAccount    string
-	SharedEventID       string
+// Options of Open. The zero value is what a server wants.
+type Options struct {
+	// AlwaysSync makes every Append durable.
+	AlwaysSync bool
+	// RetainDays is for how many days files are kept, today's included.
+	// Zero keeps them for ever.
+	RetainDays int
 }
 
-type UserIdentity struct {
-	Type, PrincipalID, ARN, AccountID, AccessKeyID, UserName, InvokedBy string
-	Session                                                             *SessionContext
-}
+const (
+	// delay is how long a record that need not be durable waits for company.
+	delay = 250 * time.Millisecond
+	// roomy is how much may wait before it is written without delay.
+	roomy = 256 << 10
+	// crowded is how much may wait before those who bring more have to wait
+	// for the disk themselves.
+	crowded = 16 << 20
+	// again is how long after a failure the writer tries by itself.
+	again = time.Second
+)
 
-type SessionContext struct {
-	Issuer         *Issuer
-	CreationDate   time.Time
-	MFA            bool
-	SourceIdentity string
-}
-
-type Issuer struct{ Type, PrincipalID, ARN, AccountID, UserName string }
-
-type Resource struct{ ARN, AccountID, Type string }
-
-type Options struct{ AlwaysSync bool }
-
+// A Log appends records to files. Its methods may be called from many
+// goroutines.
 type Log struct {
-	mu sync.Mutex
-	f  *os.File
+	dir    string
+	opt    Options
+	open   func(name string) (file, error) // openFile, but in tests
+	failed atomic.Pointer[error]           // of the last write; nil: it went well
+
+	mu     sync.Mutex
+	next   *batch // what the writer will write next
+	closed bool
+
+	first   chan struct{} // next has its first record
+	urgent  chan struct{} // next must be written now
+	closing chan struct{}
+	stopped chan struct{} // closed when the writer has returned
+
+	// The writer's own.
+	file file
+	name string // of file, and of the file that failed last
+	day  int64  // of file, in days since 1970
+	size int64  // what of file is whole and synced
+	left []byte // accepted records that could not be written
 }
 
+// A batch is lines that are written and synced together.
+type batch struct {
+	lines   []byte
+	awaited []span        // lines whose callers wait for done
+	day     int64         // of the newest record
+	done    chan struct{} // closed when it was written, or not
+	err     error         // why not; read it after done
+}
+
+type span struct{ from, to int }
+
+// A file is what the writer needs of an *os.File.
+type file interface {
+	io.Writer
+	io.ReaderAt
+	Size() (int64, error)
+	Truncate(size int64) error
+	Sync() error
+	Close() error
+}
+
+var errClosed = errors.New("audit: the log is closed")
+
+// Open opens the log in dir, which it makes if need be, and mends the newest
+// file if a crash left half a record in it.
 func Open(dir string, opt Options) (*Log, error) {
+	return open(dir, opt, openFile)
+}
+
+func open(dir string, opt Options, openFile func(string) (file, error)) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	l := &Log{
+		dir: dir, opt: opt, open: openFile,
+		next:    &batch{done: make(chan struct{})},
+		first:   make(chan struct{}, 1),
+		urgent:  make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+	days, err := days(dir)
+	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "cloudtrail.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	return &Log{f: f}, err
+	if len(days) > 0 {
+		if err := l.begin(days[len(days)-1]); err != nil {
+			return nil, fmt.Errorf("audit: %w", err)
+		}
+	}
+	go l.write()
+	return l, nil
 }
 
+// Append adds a record. It returns when the record is accepted, and if it is
+// durable, when it is synced. Where r has no EventID, Append gives it one.
+//
+// After an error the record may have been written all the same, if it was ctx
+// that ended.
 func (l *Log) Append(ctx context.Context, r *Record, durable bool) error {
-	b, err := json.Marshal(r)
+	if r.EventID == "" {
+		r.EventID = newEventID()
+	}
+	line := lines.Get().(*[]byte)
+	defer lines.Put(line)
+	*line = append(r.Append((*line)[:0]), '\n')
+
+	failing := l.failed.Load() != nil
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	b := l.next
+	from := len(b.lines)
+	b.lines = append(b.lines, *line...)
+	b.day = max(b.day, r.Time.Unix()/86400)
+	// While writes fail nothing is accepted on trust.
+	wait := durable || failing || l.opt.AlwaysSync || from > crowded
+	if wait {
+		b.awaited = append(b.awaited, span{from, len(b.lines)})
+	}
+	l.mu.Unlock()
+
+	switch {
+	case wait || from > roomy:
+		signal(l.urgent)
+	case from == 0:
+		signal(l.first)
+	}
+	if !wait {
+		return nil
+	}
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return fmt.Errorf("audit: waiting for the record to be synced: %w", ctx.Err())
+	}
+}
+
+var lines = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Flush returns when everything accepted before is synced.
+func (l *Log) Flush(ctx context.Context) error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	b := l.next
+	l.mu.Unlock()
+	signal(l.urgent)
+	select {
+	case <-b.done:
+		return b.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Healthy returns nil when the last write went well, and why it did not
+// otherwise: calls are being refused then.
+func (l *Log) Healthy() error {
+	if err := l.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Close writes what was accepted and closes the log. It returns an error when
+// accepted records are lost. Closing twice is closing once.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if !again {
+		close(l.closing)
+	}
+	<-l.stopped
+	return l.Healthy()
+}
+
+// write is the one goroutine that writes.
+func (l *Log) write() {
+	defer close(l.stopped)
+	var late <-chan time.Time
+	for last := false; !last; {
+		select {
+		case <-l.first:
+			if late == nil {
+				late = time.After(delay)
+			}
+			continue
+		case <-l.urgent:
+		case <-late:
+		case <-l.closing:
+			last = true
+		}
+		late = nil
+		l.mu.Lock()
+		b := l.next
+		l.next = &batch{lines: make([]byte, 0, min(cap(b.lines), roomy)), done: make(chan struct{})}
+		l.mu.Unlock()
+		b.err = l.commit(b)
+		if b.err != nil {
+			l.failed.Store(&b.err)
+			late = time.After(again)
+		} else {
+			l.failed.Store(nil)
+		}
+		close(b.done)
+	}
+	if l.file != nil {
+		l.file.Close()
+	}
+}
+
+// commit writes and syncs a batch, after what is left of those before it. When
+// it cannot, nothing of the batch is in the file that would be found again,
+// and of its records those are left for the next attempt which were accepted
+// without waiting.
+func (l *Log) commit(b *batch) error {
+	if len(b.lines)+len(l.left) == 0 {
+		if l.failed.Load() == nil {
+			return nil
+		}
+		return l.probe()
+	}
+	err := l.begin(max(b.day, l.day))
+	for _, p := range [][]byte{l.left, b.lines} {
+		if err == nil {
+			_, err = l.file.Write(p)
+		}
+	}
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err == nil {
+		l.size += int64(len(l.left) + len(b.lines))
+		l.left = nil
+		return nil
+	}
+	from := 0
+	for _, s := range b.awaited {
+		l.left = append(l.left, b.lines[from:s.from]...)
+		from = s.to
+	}
+	l.left = append(l.left, b.lines[from:]...)
+	l.abandon()
+	return fmt.Errorf("audit: a record could not be written: %w", err)
+}
+
+// abandon closes a file that failed. What is in it after a failed sync cannot
+// be known: a second sync may succeed for pages that were dropped. It is cut
+// off, here if possible and otherwise by begin, and written again.
+func (l *Log) abandon() {
+	if l.file != nil {
+		l.file.Truncate(l.size)
+		l.file.Close()
+		l.file = nil
+	}
+}
+
+// probe tries whether records could be written again, so that Healthy, which
+// may be what keeps callers away, does not have to wait for one.
+func (l *Log) probe() error {
+	err := l.begin(l.day)
+	if err == nil {
+		_, err = l.file.Write(make([]byte, 4096))
+	}
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err == nil {
+		err = l.file.Truncate(l.size)
+	}
+	if err == nil {
+		return nil
+	}
+	l.abandon()
+	return fmt.Errorf("audit: a record could not be written: %w", err)
+}
+
+// begin makes the file of the day the one to write to.
+func (l *Log) begin(day int64) error {
+	if l.file != nil && l.day == day {
+		return nil
+	}
+	name := filepath.Join(l.dir, fileName(day))
+	f, err := l.open(name)
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err = l.f.Write(append(b, '\n'))
-	return err
+	whole := l.size
+	if name != l.name {
+		whole, err = wholeLines(f)
+	}
+	if err == nil {
+		var size int64
+		if size, err = f.Size(); err == nil && size > whole {
+			if err = f.Truncate(whole); err == nil {
+				err = f.Sync()
+			}
+		}
+	}
+	if err == nil && whole == 0 {
+		err = syncDir(l.dir) // so that the name of a new file lasts
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("mending %s: %w", name, err)
+	}
+	if l.file != nil {
+		l.file.Close()
+	}
+	l.file, l.name, l.day, l.size = f, name, day, whole
+	l.retain()
+	return nil
 }
 
-func (l *Log) Healthy() error { return nil }
-func (l *Log) Close() error   { return l.f.Close() }
-
-// Decisions keeps explanations by request id.
-type Decisions struct {
-	mu sync.Mutex
-	m  map[string]any
+// retain removes the files that are too old.
+func (l *Log) retain() {
+	if l.opt.RetainDays <= 0 {
+		return
+	}
+	all, _ := days(l.dir)
+	for _, day := range all {
+		if day <= l.day-int64(l.opt.RetainDays) {
+			os.Remove(filepath.Join(l.dir, fileName(day)))
+		}
+	}
 }
 
-func OpenDecisions(dir string) (*Decisions, error) { return &Decisions{m: map[string]any{}}, nil }
-
-func (d *Decisions) Keep(id string, v any) {
-	d.mu.Lock()
-	d.m[id] = v
-	d.mu.Unlock()
+// wholeLines returns the length of f without a last line that has no end.
+func wholeLines(f file) (int64, error) {
+	size, err := f.Size()
+	if err != nil {
+		return 0, err
+	}
+	buf := make([]byte, 64<<10)
+	for end := size; end > 0; {
+		from := max(0, end-int64(len(buf)))
+		p := buf[:end-from]
+		if _, err := f.ReadAt(p, from); err != nil {
+			return 0, err
+		}
+		if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
+			return from + int64(i) + 1, nil
+		}
+		end = from
+	}
+	return 0, nil
 }
 
-func (d *Decisions) Recent(id string) (any, bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	v, ok := d.m[id]
-	return v, ok
+const (
+	filePrefix = "cloudtrail-"
+	fileSuffix = ".jsonl"
+)
+
+func fileName(day int64) string {
+	return filePrefix + time.Unix(day*86400, 0).UTC().Format(time.DateOnly) + fileSuffix
 }
-func (d *Decisions) Close() error { return nil }
+
+// days returns the days of which dir has a file, in order.
+func days(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	var all []int64
+	for _, e := range entries {
+		date, ok := strings.CutPrefix(e.Name(), filePrefix)
+		if !ok {
+			continue
+		}
+		if date, ok = strings.CutSuffix(date, fileSuffix); !ok {
+			continue
+		}
+		if t, err := time.Parse(time.DateOnly, date); err == nil {
+			all = append(all, t.Unix()/86400)
+		}
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func openFile(name string) (file, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
