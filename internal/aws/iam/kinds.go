@@ -183,6 +183,9 @@ func create[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T],
 
 // change finds an entity, gives it to f to be changed and keeps what f made of it.
 func change[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
+	if k.kind == identity.PolicyKind && isAWS(arn.ARN(name)) {
+		return api.AccessDenied("Cannot update policies outside your own account.")
+	}
 	return s.DB.Update(ctx, func(tx *store.Tx) error {
 		v, err := k.get(tx, c, name)
 		if err != nil {

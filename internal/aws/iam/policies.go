@@ -192,10 +192,7 @@ func (s *Service) deletePolicy(ctx context.Context, c *service.Call, in *api.Del
 // changeVersions is change for the versions of a policy of the account. version is
 // the one that must be there, "" for a new one.
 func (s *Service) changeVersions(ctx context.Context, c *service.Call, policyARN, version string, f func(*identity.Policy) error) error {
-	if isAWS(arn.ARN(policyARN)) {
-		return api.AccessDenied("Cannot update policies outside your own account.")
-	}
-	if version != "" && policies.find(c.State, c.Account, policyARN) == nil {
+	if version != "" && !isAWS(arn.ARN(policyARN)) && policies.find(c.State, c.Account, policyARN) == nil {
 		return noSuchVersion(policyARN, version)
 	}
 	return change(ctx, s, c, policies, policyARN, func(_ *store.Tx, p *identity.Policy) error {

@@ -1,0 +1,9 @@
+package iam_test
+
+import (
+	"testing"
+
+	"github.com/iamd-dev/iamd/internal/awstest"
+)
+
+func TestScripts(t *testing.T) { awstest.Scripts(t) }
