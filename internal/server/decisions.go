@@ -2,45 +2,69 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 
 	"github.com/iamd-dev/iamd/internal/authz"
 )
 
-// A kept is what is kept of a call so that its decisions can be explained: enough
-// to make them again on the state that they were made on, or, of a refused call,
-// the explanations themselves, which also outlive a restart.
+// A kept is what is kept of a call so that its decisions can be explained. Of any
+// call it is what is needed to make them again, on the state on which they were
+// made, as long as the call is recent. Of a refused call it is the explanations
+// themselves, which outlive a restart.
 type kept struct {
-	Accounts     []string // who may ask: the caller's and the resources'
+	Accounts     []string // who may ask: the caller's account and the resources'
 	Explanations []*authz.Explanation
 	explain      func() []*authz.Explanation
 }
 
-func (d *deliberation) keep() {
+// keep keeps the decisions of the call.
+func (d *deliberation) keep() error {
 	if len(d.asked) == 0 {
-		return
+		return nil
 	}
 	k := &kept{explain: d.explain}
 	for i := range d.asked {
 		for _, account := range []string{d.call.Account, d.asked[i].Owner()} {
-			if !slices.Contains(k.Accounts, account) {
+			if account != "" && !slices.Contains(k.Accounts, account) {
 				k.Accounts = append(k.Accounts, account)
 			}
 		}
 	}
+	if d.refused == 0 {
+		d.server.Decisions.Keep(d.call.RequestID, k)
+		return nil
+	}
+	k.Explanations = d.explain()
+	k.explain = func() []*authz.Explanation { return k.Explanations }
 	d.server.Decisions.Keep(d.call.RequestID, k)
-	_ = json.Valid
+	b, err := json.Marshal(k)
+	if err != nil {
+		return fmt.Errorf("explaining a refusal: %w", err)
+	}
+	d.server.Decisions.Refused(d.call.RequestID, b)
+	return nil
 }
 
-// explanations are of a past call that concerned the account; nil when none are kept.
-func (s *Server) explanations(requestID, account string) []*authz.Explanation {
-	v, ok := s.Decisions.Recent(requestID)
-	if !ok {
-		return nil
+// explanations are of a past call that concerned the account; nil when none are
+// kept, or none that are this account's to see.
+func (s *Server) explanations(requestID, account string) ([]*authz.Explanation, error) {
+	var k *kept
+	if v, ok := s.Decisions.Recent(requestID); ok {
+		k = v.(*kept)
+	} else {
+		b, err := s.Decisions.Explanation(requestID)
+		if err != nil || b == nil {
+			return nil, err
+		}
+		k = &kept{}
+		if err := json.Unmarshal(b, k); err != nil {
+			return nil, fmt.Errorf("reading the explanation of %q: %w", requestID, err)
+		}
+		k.explain = func() []*authz.Explanation { return k.Explanations }
 	}
-	k, ok := v.(*kept)
-	if !ok || !slices.Contains(k.Accounts, account) {
-		return nil
+	if !slices.Contains(k.Accounts, account) {
+		return nil, nil
 	}
-	return k.explain()
+	return k.explain(), nil
 }

@@ -25,13 +25,15 @@ func (x *exchange) serveDetails(c *service.Call) error {
 	if d := authz.Decide(&r, nil); !d.Allowed {
 		return &wire.Error{Code: "AccessDeniedException", Status: 403, Message: d.Denial(&r, true)}
 	}
-	all := x.server.explanations(x.route.details, c.Account)
-	if all == nil {
+	all, err := x.server.explanations(x.route.details, c.Account)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
 		return &wire.Error{Code: "ResourceNotFoundException", Status: 404,
 			Message: "No decision of request " + x.route.details + " is kept for account " + c.Account + "."}
 	}
 	answer := Details{Explanations: all}
-	var err error
 	if answer.EncodedMessage, err = x.server.Keyring.SealMessage(c.State, c.Account, all[len(all)-1].Message()); err != nil {
 		return err
 	}

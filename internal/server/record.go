@@ -16,7 +16,9 @@ import (
 func (d *deliberation) recorded(ctx context.Context, in, out any, err error) error {
 	if d.eventID == "" {
 		d.eventID = newUUID()
-		d.keep()
+		if failed := d.keep(); failed != nil {
+			return failed
+		}
 	}
 	for _, r := range d.records(in, out, err) {
 		// Management calls and issued credentials are safe on disk before the answer.

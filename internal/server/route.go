@@ -92,6 +92,8 @@ func (t *route) find(r *http.Request, body []byte, hosts []string) {
 	switch m := t.svc.Model; m.Protocol {
 	case wire.RESTXML, wire.RESTJSON:
 		op, t.err = m.Route(r, bucketFirst(r, hosts))
+	case wire.JSON10, wire.JSON11:
+		op, t.err = m.Targeted(r)
 	default:
 		op, t.err = m.Named(wire.FormAction(r, body))
 	}

@@ -464,7 +464,11 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 			fail("%s is declined without a reason", name)
 		}
 		in := reflect.TypeFor[none]()
-		add(name, Row{in: in, needs: []*Need{{Action: action, on: Any(in)}}}, reason)
+		row := Row{in: in}
+		if w := m.Operation(name); w == nil || !w.Unsigned { // the input of an unsigned call tells who calls, and is not read
+			row.needs = []*Need{{Action: action, on: Any(in)}}
+		}
+		add(name, row, reason)
 	}
 	for _, w := range m.Operations {
 		if s.ops[w.Name] == nil {
