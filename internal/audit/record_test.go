@@ -103,7 +103,7 @@ func TestHostileStrings(t *testing.T) {
 		`","errorCode":"`, `"}` + "\n" + `{"eventVersion":"1.11"}`, strings.Repeat("\xe2\x82", 300),
 	} {
 		r := &Record{Time: noon, UserAgent: s, ErrorMessage: s, EventName: s, Identity: UserIdentity{UserName: s}}
-		r.RequestParameters, _ = json.MarshalIndent(s, "", "\t")
+		r.RequestParameters = appendString([]byte("\n"), s)
 		line := r.Append(nil)
 		for _, c := range string(line) {
 			if c < ' ' || 0x7f <= c && c < 0xa0 || c == '\u2028' || c == '\u2029' {
