@@ -79,7 +79,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
 		return nil, err
 	}
-	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways}); err != nil {
+	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention}); err != nil {
 		return nil, err
 	}
 	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {

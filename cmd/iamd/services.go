@@ -3,14 +3,20 @@ package main
 import (
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/service"
 )
 
 // services are the AWS services that the program serves.
 func services(h *house) ([]*service.Service, error) {
+	buckets, err := s3.New(h.db, h.objects)
+	if err != nil {
+		return nil, err
+	}
 	return []*service.Service{
 		(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
 		(&sts.Service{Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+		buckets.AWS(),
 	}, nil
 }

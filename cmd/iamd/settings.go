@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
@@ -31,7 +30,7 @@ type settings struct {
 	hosts            []string
 	metricsTokenFile string
 	auditSync        string
-	auditRetention   time.Duration
+	auditRetention   int // days
 
 	rootKey *identity.RootKey // from the environment; nil: made
 
@@ -58,7 +57,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`; b.s3.anything is found without")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "which audit records are on the disk before the call is answered: credentials (management calls and issued credentials; data calls within a second) or always")
-	fs.DurationVar(&s.auditRetention, "audit-retention", 0, "delete audit files older than this `TIME` (2160h is 90 days); 0 keeps them")
+	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
 }
 
 const (
@@ -191,7 +190,7 @@ func (s *settings) check(getenv func(string) string) error {
 		return wrong("--audit-sync %q is neither %s nor %s", s.auditSync, syncCredentials, syncAlways)
 	}
 	if s.auditRetention < 0 {
-		return wrong("--audit-retention %v is less than nothing", s.auditRetention)
+		return wrong("--audit-retention %d is less than nothing", s.auditRetention)
 	}
 	id, secret := getenv(rootKeyIDVariable), getenv(rootSecretVariable)
 	if (id == "") != (secret == "") {

@@ -127,6 +127,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
+	s3service "github.com/iamd-dev/iamd/internal/aws/s3"
 	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -224,12 +225,17 @@ func (s *Server) open() error {
 	if s.reasons, err = audit.OpenDecisions(filepath.Join(s.Dir, "decisions")); err != nil {
 		return err
 	}
+	buckets, err := s3service.New(s.DB, s.objects)
+	if err != nil {
+		return err
+	}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
 		Services: []*service.Service{
 			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
 			(&stsservice.Service{Keyring: s.Keyring, Managed: authz.Managed}).AWS(),
+			buckets.AWS(),
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,10 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"golang.org/x/tools/txtar"
 
+	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/server"
+	"github.com/iamd-dev/iamd/internal/sigv4"
 )
 
 // Scripts runs each testdata/*.txt of the package under test as a subtest, in
@@ -167,6 +171,8 @@ var commands = map[string]command{
 	"header":  {(*script).header, false, 0, -1},
 	"presign": {(*script).presign, false, 2, -1},
 	"http":    {(*script).http, false, 2, -1},
+	"explain": {(*script).explain, false, 0, 0},
+	"audit":   {(*script).audit, false, 0, 0},
 }
 
 func (s *script) line(line string) error {
@@ -618,6 +624,82 @@ func (s *script) http(_ bool, args []string) error {
 		s.answer = append(s.answer, pair{name, strings.Join(response.Header[name], ", ")})
 	}
 	s.answer = append(s.answer, pair{"Body", printable(text)})
+	s.stdout, s.stderr = s.answer.String(), ""
+	return nil
+}
+
+// explain asks why the last operation was allowed or refused.
+func (s *script) explain(_ bool, _ []string) error {
+	id, ok := s.vars["RequestId"]
+	if !ok {
+		return errors.New("no operation has been called")
+	}
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.server.URL+"/authorization-details/"+id, nil)
+	if err != nil {
+		return err
+	}
+	root := s.server.Root(s.account)
+	signer := sigv4.Signer{AccessKeyID: root.AccessKeyID, SecretAccessKey: root.SecretAccessKey, Region: "us-east-1", Service: "iam-toolbox"}
+	signer.Sign(r, sigv4.Hash(nil), s.server.Now())
+	response, err := s.server.http.Client().Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", response.Status, text)
+	}
+	var details server.Details
+	if err := json.Unmarshal(text, &details); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for i, x := range details.Explanations {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		if err := x.WriteText(&b, false); err != nil {
+			return err
+		}
+	}
+	s.stdout, s.stderr = b.String(), ""
+	return nil
+}
+
+// audit shows the audit records of the last operation.
+func (s *script) audit(_ bool, _ []string) error {
+	id, ok := s.vars["RequestId"]
+	if !ok {
+		return errors.New("no operation has been called")
+	}
+	if err := s.server.audit.Flush(s.t.Context()); err != nil {
+		return err
+	}
+	var records []any
+	for entry, err := range audit.Read(filepath.Join(s.server.Dir, "audit"), audit.Filter{RequestID: id}) {
+		if err != nil {
+			return err
+		}
+		var record map[string]any
+		d := json.NewDecoder(bytes.NewReader(entry.Raw))
+		d.UseNumber()
+		if err := d.Decode(&record); err != nil {
+			return err
+		}
+		records = append(records, record)
+	}
+	slices.Reverse(records) // the first written first
+	if len(records) == 0 {
+		return fmt.Errorf("there is no audit record of request %s", id)
+	}
+	var err error
+	if s.answer, err = flatten(records); err != nil {
+		return err
+	}
 	s.stdout, s.stderr = s.answer.String(), ""
 	return nil
 }
