@@ -85,6 +85,7 @@ type Log struct {
 	day  int64  // of file, in days since 1970
 	size int64  // what of file is whole and synced
 	left []byte // accepted records that could not be written
+	used []byte // room of a batch that has been written, for the next one
 }
 
 // A batch is lines that are written and synced together.
@@ -257,7 +258,7 @@ func (l *Log) write() {
 		late = nil
 		l.mu.Lock()
 		b := l.next
-		l.next = &batch{lines: make([]byte, 0, min(cap(b.lines), roomy)), done: make(chan struct{})}
+		l.next = &batch{lines: l.used, done: make(chan struct{})}
 		l.mu.Unlock()
 		b.err = l.commit(b)
 		if b.err != nil {
@@ -265,6 +266,10 @@ func (l *Log) write() {
 			late = time.After(again)
 		} else {
 			l.failed.Store(nil)
+		}
+		l.used = nil
+		if cap(b.lines) <= 4*roomy { // a crowd comes seldom
+			l.used = b.lines[:0]
 		}
 		close(b.done)
 	}
