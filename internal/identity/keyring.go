@@ -57,7 +57,12 @@ type sealingKey struct {
 	Created time.Time
 }
 
-var sealingKeys = store.NewTable[sealingKey]("sealing") // key: creation time, id
+var (
+	sealingKeys   = store.NewTable[sealingKey]("sealing")        // key: creation time, id
+	newestSealing = store.NewTable[sealingKey]("sealing-newest") // the newest of them, under newestKey
+)
+
+const newestKey = "newest"
 
 // A Keyring turns sessions into credentials and credentials into callers.
 //
@@ -74,9 +79,10 @@ var sealingKeys = store.NewTable[sealingKey]("sealing") // key: creation time, i
 type Keyring struct {
 	vault *Vault
 
-	mu     sync.Mutex
-	byID   map[[4]byte]*sealer
-	opened [2]map[string]*openedToken // two generations: the older is dropped when the newer is full
+	mu      sync.Mutex
+	byID    map[[4]byte]*sealer
+	opened  memory[*openedToken] // by session token
+	secrets memory[Secret]       // of long-term keys, by what is stored of them
 }
 
 type sealer struct {
@@ -91,11 +97,32 @@ type openedToken struct {
 	secret  Secret
 }
 
-const maxOpened = 4096 // tokens remembered in a generation
+// A memory remembers what was costly to find, in two generations: the older is
+// dropped when the newer is full. Its holder's mutex guards it.
+type memory[T any] struct{ newer, older map[string]T }
+
+const generation = 4096
+
+func (m *memory[T]) get(key string) (T, bool) {
+	v, ok := m.newer[key]
+	if !ok {
+		if v, ok = m.older[key]; ok {
+			m.put(key, v)
+		}
+	}
+	return v, ok
+}
+
+func (m *memory[T]) put(key string, v T) {
+	if m.newer == nil || len(m.newer) >= generation {
+		m.newer, m.older = make(map[string]T), m.newer
+	}
+	m.newer[key] = v
+}
 
 // NewKeyring returns a keyring that opens the store's secrets with the vault.
 func NewKeyring(v *Vault) *Keyring {
-	return &Keyring{vault: v, byID: map[[4]byte]*sealer{}, opened: [2]map[string]*openedToken{{}, {}}}
+	return &Keyring{vault: v, byID: map[[4]byte]*sealer{}}
 }
 
 // Rotate makes a new sealing key when the newest is a day old or there is none,
@@ -123,20 +150,18 @@ func (k *Keyring) Rotate(ctx context.Context, db *store.DB, now time.Time) error
 		s := &sealingKey{ID: hex.EncodeToString(id[:]), Created: now}
 		s.Sealed = k.vault.Seal(s.ID, NewSecret(string(key[:])))
 		sealingKeys.Put(tx, now.UTC().Format("20060102150405")+"-"+s.ID, s)
+		newestSealing.Put(tx, newestKey, s)
 		return nil
 	})
 }
 
 // newest returns the sealer to seal with.
 func (k *Keyring) newest(r store.Reader) (*sealer, error) {
-	var last *sealingKey
-	for _, s := range sealingKeys.All(r, "") {
-		last = s
-	}
-	if last == nil {
+	newest := newestSealing.Get(r, newestKey)
+	if newest == nil {
 		return nil, errors.New("there is no sealing key")
 	}
-	return k.sealer(last)
+	return k.sealer(newest)
 }
 
 func (k *Keyring) find(r store.Reader, id [4]byte) (*sealer, error) {
@@ -236,14 +261,9 @@ func (k *Keyring) Open(r store.Reader, accessKeyID, token string) (*Session, Sec
 		return nil, Secret{}, ErrInvalidToken
 	}
 	k.mu.Lock()
-	o := k.opened[0][token]
-	if o == nil {
-		if o = k.opened[1][token]; o != nil {
-			k.remember(token, o)
-		}
-	}
+	o, ok := k.opened.get(token)
 	k.mu.Unlock()
-	if o == nil {
+	if !ok {
 		b, err := base64.StdEncoding.DecodeString(token)
 		if err != nil || len(b) < 1+4+12+16 || b[0] != tokenVersion {
 			return nil, Secret{}, ErrInvalidToken
@@ -263,21 +283,13 @@ func (k *Keyring) Open(r store.Reader, accessKeyID, token string) (*Session, Sec
 		s.AccessKeyID = accessKeyID
 		o = &openedToken{s, sealer.secretKey(accessKeyID, b)}
 		k.mu.Lock()
-		k.remember(strings.Clone(token), o)
+		k.opened.put(strings.Clone(token), o)
 		k.mu.Unlock()
 	}
 	if o.session.AccessKeyID != accessKeyID {
 		return nil, Secret{}, ErrInvalidToken
 	}
 	return o.session, o.secret, nil
-}
-
-func (k *Keyring) remember(token string, o *openedToken) {
-	if len(k.opened[0]) >= maxOpened {
-		k.opened[1] = k.opened[0]
-		k.opened[0] = make(map[string]*openedToken, maxOpened)
-	}
-	k.opened[0][token] = o
 }
 
 // Caller returns who presents an access key id and, for temporary credentials, a
@@ -302,7 +314,7 @@ func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Tim
 	if key == nil || !key.Active || Accounts.Get(r, key.Account) == nil {
 		return nil, Secret{}, ErrUnknownKey
 	}
-	secret, err := k.vault.Open(key.ID, key.Sealed)
+	secret, err := k.secretOf(key)
 	if err != nil {
 		return nil, Secret{}, err
 	}
@@ -314,6 +326,25 @@ func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Tim
 		return nil, Secret{}, ErrUnknownKey
 	}
 	return UserCaller(u, key.ID), secret, nil
+}
+
+// secretOf opens the secret of a long-term key.
+func (k *Keyring) secretOf(key *AccessKey) (Secret, error) {
+	name := key.ID + " " + key.Sealed // a secret is remembered for one key only, as it is sealed for one only
+	k.mu.Lock()
+	secret, ok := k.secrets.get(name)
+	k.mu.Unlock()
+	if ok {
+		return secret, nil
+	}
+	secret, err := k.vault.Open(key.ID, key.Sealed)
+	if err != nil {
+		return Secret{}, err
+	}
+	k.mu.Lock()
+	k.secrets.put(name, secret)
+	k.mu.Unlock()
+	return secret, nil
 }
 
 // NewAccessKey makes a long-term key of a user, or of the root with user "".
