@@ -41,7 +41,7 @@ func (x *exchange) serveDetails(c *service.Call) error {
 	if err != nil {
 		return err
 	}
-	x.header()
+	x.w.Header().Set("X-Amzn-Requestid", x.id)
 	x.w.Header().Set("Content-Type", "application/json")
 	x.status = http.StatusOK
 	_, err = x.w.Write(append(b, '\n'))

@@ -20,6 +20,7 @@ import (
 // under the same event id.
 func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in any) (any, error) {
 	d := &deliberation{server: s, call: c, op: op}
+	d.asked = d.room[:0]
 	c.Authorize = d.one
 	if err := d.all(in); err != nil {
 		return nil, d.recorded(ctx, in, nil, err)
@@ -49,6 +50,7 @@ type deliberation struct {
 	asked   []authz.Request // in the order in which they were decided
 	refused int             // index+1 of the one that was refused, 0 when none was
 	eventID string
+	room    [1]authz.Request // for asked; most calls ask once
 }
 
 // maxAsked bounds what is kept of calls that ask for each of a thousand items.

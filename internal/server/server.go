@@ -352,12 +352,10 @@ func (x *exchange) write(op *service.Op, out any) error {
 	return wire.EncodeResponse(x.w, op.Service.Model, op.Wire, out, x.id)
 }
 
+// header sets what package wire does not: S3's second id.
 func (x *exchange) header() {
-	h := x.w.Header()
-	h.Set("X-Amzn-Requestid", x.id)
-	if x.route.svc != nil && x.route.svc.Model.Protocol == wire.RESTXML {
-		h.Set("X-Amz-Request-Id", x.id)
-		h.Set("X-Amz-Id-2", x.id)
+	if x.route.streams() {
+		x.w.Header().Set("X-Amz-Id-2", x.id)
 	}
 }
 
