@@ -57,7 +57,7 @@ const (
 	roomy = 256 << 10
 	// crowded is how much may wait before those who bring more have to wait
 	// for the disk themselves.
-	crowded = 16 << 20
+	crowded = 1 << 20
 	// again is how long after a failure the writer tries by itself.
 	again = time.Second
 )
@@ -268,7 +268,7 @@ func (l *Log) write() {
 			l.failed.Store(nil)
 		}
 		l.used = nil
-		if cap(b.lines) <= 4*roomy { // a crowd comes seldom
+		if cap(b.lines) <= 2*crowded {
 			l.used = b.lines[:0]
 		}
 		close(b.done)

@@ -564,6 +564,32 @@ func TestKill(t *testing.T) {
 	t.Logf("%d records after %d kills", len(found), rounds)
 }
 
+// nothing is a file that takes everything at once, so that what is measured is
+// ours.
+type nothing struct{}
+
+func (nothing) Write(p []byte) (int, error)            { return len(p), nil }
+func (nothing) ReadAt(p []byte, at int64) (int, error) { return 0, nil }
+func (nothing) Size() (int64, error)                   { return 0, nil }
+func (nothing) Truncate(int64) error                   { return nil }
+func (nothing) Sync() error                            { return nil }
+func (nothing) Close() error                           { return nil }
+
+func BenchmarkAppendNoDisk(b *testing.B) {
+	l, err := open(b.TempDir(), Options{}, func(string) (file, error) { return nothing{}, nil })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	r := sample()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Append(context.Background(), r, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	for _, durable := range []bool{false, true} {
 		b.Run("durable="+strconv.FormatBool(durable), func(b *testing.B) {
