@@ -79,7 +79,7 @@ func (d *deliberation) one(action policy.Action, resource arn.ARN) error {
 
 func (d *deliberation) decide(check service.Check) error {
 	r := authz.Request{Call: d.call, Service: d.op.Service, Check: check}
-	if svc := d.server.prefixes[check.ARN.Service()]; svc != nil && svc.Object != nil {
+	if svc := d.server.prefixes[check.ARN.Service()]; svc != nil && svc.Object != nil && !check.New {
 		r.Object = svc.Object(d.call.State, check.Action, check.ARN)
 	}
 	if r.Object.Missing != nil {

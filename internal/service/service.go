@@ -74,6 +74,7 @@ type Source struct {
 type Target struct {
 	ARN  arn.ARN // "*" for actions without resource-level permissions
 	Text string  // what a refusal calls it, where AWS does not print the ARN: "user alice"
+	New  bool    // to be made: whether it exists, and whose it is, does not bear on the decision
 }
 
 // An Object is what authorisation may know of an existing resource.
