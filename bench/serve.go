@@ -101,7 +101,7 @@ func benchSTS(ctx context.Context, s settings) ([]table, error) {
 		return nil, err
 	}
 	return []table{results("AssumeRole over HTTP",
-		fmt.Sprintf("%d connections, an answer of %d bytes; iamd verifies the signature, decides by the trust policy and the caller's policies, records the call and seals a session; the bare server reads the request and writes as many bytes", s.conns, len(answer)),
+		fmt.Sprintf("%d connections, an answer of %d bytes; iamd verifies the signature, decides by the trust policy and the caller's policies, has the record of the call on disk (fsync, in groups) and seals a session; the bare server reads the request and writes as many bytes", s.conns, len(answer)),
 		servers, best)}, nil
 }
 
