@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/iamd-dev/iamd/arn"
 )
@@ -47,11 +46,14 @@ func Check(src []byte, k Kind) (*Policy, error) {
 	return p, nil
 }
 
-// Size counts the characters of a document as IAM's quotas do: without white space.
+// Size counts the characters of a document as IAM's quotas do: without spaces, tabs
+// and line ends.
 func Size(document string) int {
 	n := 0
 	for _, c := range document {
-		if !unicode.IsSpace(c) {
+		switch c {
+		case ' ', '\t', '\n', '\r':
+		default:
 			n++
 		}
 	}
@@ -319,7 +321,7 @@ var trustActions = []string{
 // checkTrust follows CreateRole and UpdateAssumeRolePolicy.
 func checkTrust(p *Policy, faults []*SyntaxError) *Malformed {
 	for _, f := range faults {
-		if f.fault == faultJSON || f.fault == faultFirstByte {
+		if f.fault == faultJSON || f.fault == faultNotObject {
 			return f.malformed("This policy contains invalid Json")
 		}
 	}

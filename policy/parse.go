@@ -13,7 +13,7 @@ type fault uint8
 const (
 	faultGrammar        fault = iota // an element that does not belong there or has the wrong shape
 	faultJSON                        // not JSON at all
-	faultFirstByte                   // not an object
+	faultNotObject                   // not an object
 	faultVersion                     // a Version that never was
 	faultNoStatement                 // no Statement element
 	faultEmptyStatement              // Statement is an empty list
@@ -80,7 +80,7 @@ func (b *builder) fault(f fault, at position, format string, args ...any) {
 func (b *builder) policy(n *node) *Policy {
 	p := &Policy{}
 	if n.kind != '{' {
-		b.fault(faultFirstByte, n.position, "a policy is a JSON object")
+		b.fault(faultNotObject, n.position, "a policy is a JSON object")
 		return p
 	}
 	statements := false

@@ -134,8 +134,8 @@ func TestMapPrincipals(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	if got := Size(" {\n\t\"Id\": \"a b é\u00a0\"\r\n}"); got != 12 {
-		t.Errorf("got %d, want 12", got)
+	if got := Size(" {\n\t\"Id\": \"a b é\u00a0\"\r\n}"); got != 13 {
+		t.Errorf("got %d, want 13", got)
 	}
 }
 
