@@ -102,7 +102,17 @@ func (t *route) find(r *http.Request, body []byte, hosts []string) {
 	}
 }
 
-// scope is what the signature must be scoped to.
+// region is the region of the call. A global service is in us-east-1 for AWS, whatever
+// region a client with an endpoint of its own signs for.
+func (t *route) region(signed string) string {
+	if signed == "" || t.svc != nil && t.svc.Model.Global {
+		return "us-east-1"
+	}
+	return signed
+}
+
+// scope is what the signature must be scoped to. Any region will do: SDKs that are
+// given an endpoint sign calls of global services for the region they are set to.
 func (t *route) scope() sigv4.Scope {
 	if t.details != "" {
 		return sigv4.Scope{Service: detailsService, Family: sigv4.RESTJSON}
@@ -118,9 +128,6 @@ func (t *route) scope() sigv4.Scope {
 		scope.Family = sigv4.RESTJSON
 	case wire.EC2:
 		scope.Family = sigv4.EC2
-	}
-	if m.Global {
-		scope.Regions = []string{"us-east-1"}
 	}
 	return scope
 }

@@ -184,6 +184,7 @@ func (x *exchange) serve() error {
 		return x.route.err // an unknown operation is told to whom we know only
 	}
 	call := s.newCall(r, x.id, signature, x.started)
+	call.Region = x.route.region(signature.Region)
 	if x.route.details != "" {
 		return x.serveDetails(call)
 	}
@@ -220,17 +221,12 @@ func (s *Server) newCall(r *http.Request, id string, sig *sigv4.Signature, now t
 	if !ok {
 		k = known{&identity.Caller{}, s.DB.View()}
 	}
-	region := sig.Region
-	if region == "" { // an anonymous call
-		region = "us-east-1"
-	}
 	return &service.Call{
 		Account:   k.caller.Account,
 		Caller:    k.caller,
 		State:     k.state,
 		Time:      now,
 		RequestID: id,
-		Region:    region,
 		Source:    s.source(r, sig),
 	}
 }
