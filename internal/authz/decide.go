@@ -19,7 +19,6 @@
 package authz
 
 import (
-	"strconv"
 	"strings"
 	"sync"
 
@@ -386,11 +385,13 @@ func (d Decision) Denial(r *Request, reason bool) string {
 	if resource == "" {
 		resource = string(r.Check.ARN)
 	}
-	b.WriteString(" on resource: ")
-	if r.Service.Quoted {
-		resource = strconv.Quote(resource)
+	switch {
+	case r.Service.Quoted && resource == "*": // S3 does not name a resource that is none
+	case r.Service.Quoted:
+		b.WriteString(" on resource: \"" + resource + "\"")
+	default:
+		b.WriteString(" on resource: " + resource)
 	}
-	b.WriteString(resource)
 	if !reason {
 		return b.String()
 	}

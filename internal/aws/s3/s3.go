@@ -121,7 +121,7 @@ func (s *Service) AWS() *service.Service {
 	t := service.New(api.Model, declined,
 		//             operation                     on             action, and
 		service.Handle(s.listBuckets, service.Any, action("s3:ListAllMyBuckets")),
-		service.Handle(s.createBucket, bucket, append(bucketACL[:len(bucketACL):len(bucketACL)],
+		service.Handle(s.createBucket, service.On(newBucket), append(bucketACL[:len(bucketACL):len(bucketACL)],
 			key("s3:locationconstraint", "{CreateBucketConfiguration.LocationConstraint}"),
 			key("s3:x-amz-object-ownership", "{ObjectOwnership}"),
 			service.Tags("CreateBucketConfiguration.Tags"),
@@ -208,12 +208,14 @@ func (s *Service) AWS() *service.Service {
 	return t
 }
 
+// newBucket is a bucket to be made: whoever has the name already is not asked.
+func newBucket(_ *service.Call, in *api.CreateBucketInput) []service.Target {
+	return []service.Target{{ARN: arn.ARN("arn:aws:s3:::" + in.Bucket), New: true}}
+}
+
 // resourceOf is what authorisation may know of a bucket, or of an object, which has the
 // owner and policy of its bucket.
-func resourceOf(state *store.Snapshot, action policy.Action, a arn.ARN) service.Object {
-	if strings.EqualFold(string(action), "s3:CreateBucket") {
-		return service.Object{} // whoever owns the name is not asked
-	}
+func resourceOf(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	name, key, _ := strings.Cut(a.Resource(), "/")
 	b := buckets.Get(state, name)
 	if b == nil {
