@@ -67,6 +67,10 @@ type embedded struct {
 	client *clientv3.Client
 	opt    Options
 
+	// What compaction leaves, and how much of the file may be unused: the
+	// constants, but in a test that does not write so much.
+	history, unused int64
+
 	commits atomic.Int64          // so that the maintenance knows a quiet time
 	full    atomic.Pointer[error] // why changes are refused; nil: they are taken
 	noSpace chan struct{}         // etcd has refused a change for its quota
@@ -98,7 +102,7 @@ func Open(ctx context.Context, dir string, opt Options) (store.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &embedded{dir: dir, lock: lock, opt: opt, noSpace: make(chan struct{}, 1)}
+	l := &embedded{dir: dir, lock: lock, opt: opt, history: historyKept, unused: wasteful, noSpace: make(chan struct{}, 1)}
 	if err := l.start(ctx); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
@@ -354,7 +358,7 @@ func (l *embedded) maintain(ctx context.Context) {
 	disk, compact := time.NewTicker(diskEvery), time.NewTicker(compactEvery)
 	defer disk.Stop()
 	defer compact.Stop()
-	compacted, commits := int64(0), int64(0)
+	commits := int64(0)
 	for {
 		var err error
 		select {
@@ -363,17 +367,9 @@ func (l *embedded) maintain(ctx context.Context) {
 		case <-disk.C:
 			l.look()
 		case <-compact.C:
-			if r := l.etcd.Server.KV().Rev() - historyKept; r > compacted+historyKept {
-				err = l.compact(ctx, r)
-				compacted = r
-			}
 			quiet := commits == l.commits.Load()
 			commits = l.commits.Load()
-			b := l.etcd.Server.Backend()
-			size, used := b.Size(), b.SizeInUse()
-			if err == nil && quiet && size-used > wasteful && used < size/2 {
-				err = l.etcd.Server.Defragment()
-			}
+			err = l.tidy(ctx, quiet)
 		case <-l.noSpace:
 			err = l.makeRoom(ctx)
 		}
@@ -413,6 +409,26 @@ func (l *embedded) look() {
 	if !was {
 		l.opt.Logger.Error("the disk is full, changes are refused", "dir", l.dir, "free", free, "needed", l.opt.MinFree)
 	}
+}
+
+// tidy drops old revisions when there are twice as many as watchers need, and
+// in a quiet time gives back the space that they took: that stops writes for
+// as long as it takes to write the file anew.
+func (l *embedded) tidy(ctx context.Context, quiet bool) error {
+	kv := l.etcd.Server.KV()
+	if last := kv.Rev() - l.history; last > kv.FirstRev()+l.history {
+		if err := l.compact(ctx, last); err != nil {
+			return err
+		}
+	}
+	b := l.etcd.Server.Backend()
+	if size, used := b.Size(), b.SizeInUse(); !quiet || size-used < l.unused || used > size/2 {
+		return nil
+	}
+	if err := l.etcd.Server.Defragment(); err != nil {
+		return fmt.Errorf("defragmenting: %w", err)
+	}
+	return nil
 }
 
 func (l *embedded) compact(ctx context.Context, revision int64) error {

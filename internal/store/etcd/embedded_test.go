@@ -201,6 +201,49 @@ func TestQuota(t *testing.T) {
 	}
 }
 
+// Old revisions go, and with them the space that they took, while readers and
+// watchers go on.
+func TestTidy(t *testing.T) {
+	dir := t.TempDir()
+	log, db := open(t, dir, Options{})
+	log.stop() // we tidy ourselves
+	log.stopped.Wait()
+	log.history, log.unused = 10, 1<<20
+	data := noise(400_000)
+	for n := range 60 {
+		if err := put(t.Context(), db, "a", item{N: n, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	size := log.etcd.Server.Backend().Size()
+	if err := log.tidy(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := log.etcd.Server.KV().FirstRev(), db.View().Revision()-10; got != want {
+		t.Errorf("the oldest revision is %d, want %d", got, want)
+	}
+	if got := log.etcd.Server.Backend().Size(); got < size {
+		t.Errorf("the file went from %d to %d bytes while changes were made, want it left alone", size, got)
+	}
+	if err := log.tidy(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	if got := log.etcd.Server.Backend().Size(); got > size/2 {
+		t.Errorf("the file went from %d to %d bytes, want less than half", size, got)
+	}
+	if err := log.tidy(t.Context(), true); err != nil {
+		t.Errorf("with nothing to do: %v", err)
+	}
+	if err := put(t.Context(), db, "b", item{N: 1}); err != nil {
+		t.Errorf("Update after that: %v", err)
+	}
+	db.Close()
+	_, db = open(t, dir, Options{})
+	if a, b := items.Get(db.View(), "a"), items.Get(db.View(), "b"); a == nil || a.N != 59 || a.Data != data || b == nil {
+		t.Error("the values are not there when opened again")
+	}
+}
+
 func noise(n int) string {
 	r := rand.New(rand.NewPCG(1, 2))
 	b := make([]byte, n)
