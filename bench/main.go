@@ -44,11 +44,14 @@ type settings struct {
 	cores  bool          // server and client are pinned
 }
 
-// parts in the order in which they run.
-var parts = []struct {
+// A part is measured and printed by itself.
+type part struct {
 	name string
 	run  func(context.Context, settings) ([]table, error)
-}{
+}
+
+// parts in the order in which they run.
+var parts = []part{
 	{"policy", benchPolicy},
 	{"sigv4", benchSigV4},
 	{"sts", benchSTS},
@@ -108,12 +111,7 @@ func again() int {
 func run(ctx context.Context, s settings, only, markdown string) error {
 	wanted := strings.Split(only, ",")
 	for _, name := range wanted {
-		if name != "" && !slices.ContainsFunc(parts, func(p struct {
-			name string
-			run  func(context.Context, settings) ([]table, error)
-		}) bool {
-			return p.name == name
-		}) {
+		if name != "" && !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
 			return fmt.Errorf("there is no part %q", name)
 		}
 	}
