@@ -365,12 +365,16 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(document))
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
+		p, err := Parse(src)
 		for k := Identity; k <= RCP; k++ {
-			if p, err := Check(src, k); (p == nil) == (err == nil) {
-				t.Fatalf("Check(%q, %s) gives %v, %v", src, k, p, err)
+			checked, bad := Check(src, k)
+			if (checked == nil) == (bad == nil) {
+				t.Fatalf("Check(%q, %s) gives %v, %v", src, k, checked, bad)
+			}
+			if bad == nil && err != nil { // what is stored must be readable
+				t.Fatalf("Check(%q, %s) accepts what Parse does not: %v", src, k, err)
 			}
 		}
-		p, err := Parse(src)
 		if err != nil {
 			if e := err.(*SyntaxError); e.Line < 1 || e.Column < 1 {
 				t.Fatalf("%q: %v", src, err)

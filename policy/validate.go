@@ -161,7 +161,7 @@ func (l *linter) resources(s *Statement, variables bool) {
 		case r != "*" && strings.Count(r, ":") < 5:
 			l.find("WARNING", "INCOMPLETE_ARN", at, "%q has fewer than six parts and is read as %s.", r, r+strings.Repeat(":*", 5-strings.Count(r, ":")))
 		case compiledBad(r, variables):
-			l.find("ERROR", "INVALID_VARIABLE", at, "%q has a variable that cannot be read, or stands before the fifth colon.", r)
+			l.find("ERROR", "INVALID_VARIABLE", at, "%q has a variable that cannot be read, or one before the fifth colon.", r)
 		}
 		if !variables && strings.Contains(r, "${") {
 			l.find("WARNING", "VARIABLE_NEEDS_VERSION", at, "Variables need Version 2012-10-17; here %q is text.", r)
