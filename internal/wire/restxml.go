@@ -502,7 +502,8 @@ func encodeREST(w http.ResponseWriter, m *Model, op *Operation, out any, request
 			h.Set(f.wire, text)
 		case inHeaders:
 			for _, k := range sortedKeys(v) {
-				h.Set(f.wire+k, v.MapIndex(reflect.ValueOf(k)).String())
+				// As S3 writes it: clients show the name's letters as they come.
+				h[f.wire+k] = []string{v.MapIndex(reflect.ValueOf(k)).String()}
 			}
 		case inStatus:
 			status = int(v.Int())
