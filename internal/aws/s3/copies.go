@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/s3/api"
@@ -276,7 +277,7 @@ func (s *Service) uploadPartCopy(ctx context.Context, c *service.Call, in *api.U
 	if err != nil {
 		return nil, failed(b, in.Key, err)
 	}
-	part.Number, part.Modified = int(in.PartNumber), c.Time
+	part.Number, part.Modified = int(in.PartNumber), c.Time.Truncate(time.Second).UTC()
 	part.Checksum = data.Checksum{Algorithm: want.name, Value: sum.value()}
 	if err := s.data.PutPart(b.ID, in.Key, in.UploadId, part); err != nil {
 		s.data.Discard(part)

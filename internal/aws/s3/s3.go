@@ -184,7 +184,7 @@ func (s *Service) AWS() *service.Service {
 			service.Also("s3:GetObjectAttributes", nil, service.Unless("VersionId")),
 			service.Also("s3:GetObjectVersionAttributes", nil, service.When("VersionId"), key("s3:versionid", "{VersionId}")))...),
 		service.Handle(s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data)...),
-		service.Handle(s.deleteObjects, service.On(each), action("s3:DeleteObject"), service.Data),
+		service.Handle(s.deleteObjects, service.On(each), action("s3:DeleteObject"), service.PerItem, service.Data),
 		service.Handle(s.getObjectTagging, object, versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", service.Data)...),
 		service.Handle(s.putObjectTagging, object, versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", service.Data)...),
 		service.Handle(s.deleteObjectTagging, object, versioned("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging", service.Data)...),
