@@ -18,11 +18,12 @@ type kept struct {
 	explain      func() []*authz.Explanation
 }
 
-// keep keeps the decisions of the call.
+// keep keeps the decisions of the call, those that it has not kept yet included.
 func (d *deliberation) keep() error {
-	if len(d.asked) == 0 {
+	if len(d.asked) == d.kept {
 		return nil
 	}
+	d.kept = len(d.asked)
 	k := &kept{explain: d.explain}
 	for i := range d.asked {
 		for _, account := range []string{d.call.Account, d.asked[i].Owner()} {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"reflect"
 
@@ -32,6 +33,12 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 	}
 	out, err := op.Do(ctx, c, in)
 	dropStream(in)
+	if err == nil && op.PerItem() && len(d.asked) == 0 {
+		panic(op.Name + " did not ask for its items")
+	}
+	if err := d.keep(); err != nil {
+		return nil, err
+	}
 	if err == nil && op.Data() && !op.Reads() {
 		return out, nil // a data event that went well: the first record says it all
 	}
@@ -50,6 +57,7 @@ type deliberation struct {
 	asked   []authz.Request // in the order in which they were decided
 	refused int             // index+1 of the one that was refused, 0 when none was
 	eventID string
+	kept    int              // how many of asked have been kept
 	room    [1]authz.Request // for asked; most calls ask once
 }
 
@@ -64,7 +72,11 @@ func (d *deliberation) all(in any) error {
 	if err := d.op.Before(d.call, in); err != nil {
 		return err
 	}
-	for _, check := range d.op.Checks(d.call, in) {
+	checks := d.op.Checks(d.call, in)
+	if len(checks) == 0 && len(d.op.Needs) > 0 && !d.op.PerItem() {
+		return fmt.Errorf("%s:%s asked for no permission", d.op.Service.Model.Name, d.op.Name)
+	}
+	for _, check := range checks {
 		if err := d.decide(check); err != nil {
 			return err
 		}

@@ -121,13 +121,14 @@ func On[In any](f func(*Call, *In) []Target) Resource {
 
 // A Need is one permission that an operation asks for.
 type Need struct {
-	Action policy.Action
-	bare   bool
-	on     func(*Call, any) []Target
-	keys   []key
-	tags   func(any) []KeyValue
-	when   func(*Call, any) bool
-	action func(*Call, any) policy.Action
+	Action  policy.Action
+	bare    bool
+	perItem bool
+	on      func(*Call, any) []Target
+	keys    []key
+	tags    func(any) []KeyValue
+	when    func(*Call, any) bool
+	action  func(*Call, any) policy.Action
 }
 
 // Keys returns the names of the condition keys that the need gives values to.
@@ -192,6 +193,9 @@ func (op *Op) Reads() bool { return op.reads }
 
 // ReadOnly is what CloudTrail calls the operation; GetFederationToken is not, though it only reads.
 func (op *Op) ReadOnly() bool { return op.reads && op.Name != "GetFederationToken" }
+
+// PerItem reports whether the handler asks for the permissions, item by item.
+func (op *Op) PerItem() bool { return len(op.Needs) > 0 && op.Needs[0].perItem }
 
 // IssuesCredentials reports whether the answer holds credentials.
 func (op *Op) IssuesCredentials() bool {
@@ -390,6 +394,10 @@ func If[In any](f func(*Call, *In) bool) Clause {
 func Before[In any](f func(*Call, *In) error) Clause {
 	return func(b *builder) { b.row.before = func(c *Call, in any) error { return f(c, in.(*In)) } }
 }
+
+// PerItem is for operations on many things each of which is decided by itself: the
+// handler asks for each with Call.Authorize, and does nothing that it has not asked.
+func PerItem(b *builder) { b.need.perItem = true }
 
 // Bare is for operations whose refusals say no reason: sts:AssumeRole.
 func Bare(b *builder) { b.need.bare = true }
