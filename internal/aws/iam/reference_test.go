@@ -1,0 +1,36 @@
+package iam_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/reference"
+)
+
+// Every condition key that AWS gives an action has a value in our row, where there is
+// one: a policy that is conditioned on a key which we left out would not protect.
+func TestRowsHaveAllKeys(t *testing.T) {
+	reasons := map[string]string{
+		"iam:RoleTemplateARN":       "there are no role templates",
+		"iam:AssociatedResourceArn": "AWS lists no resource of AddRoleToInstanceProfile's that a role would be passed for",
+	}
+	b := newBench(t, iam.Quotas{})
+	for op := range b.table.Ops {
+		if op.Declined != "" {
+			continue
+		}
+		for _, need := range op.Needs {
+			a, ok := reference.LookupAction(string(need.Action))
+			if !ok {
+				t.Errorf("%s: AWS has no action %s", op.Name, need.Action)
+				continue
+			}
+			for _, key := range a.Keys {
+				if !slices.Contains(need.Keys(), key) && reasons[key] == "" {
+					t.Errorf("%s: %s has no value for %s", op.Name, need.Action, key)
+				}
+			}
+		}
+	}
+}
