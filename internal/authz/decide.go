@@ -285,7 +285,8 @@ func principal(c *identity.Caller) policy.Principal {
 func collect(r *Request) Layers {
 	var l Layers
 	state, c := r.Call.State, r.Call.Caller
-	if !r.Object.Policy.IsZero() {
+	mends := r.Object.Mending && c.Type == identity.RootUser && c.Account == r.Owner()
+	if !r.Object.Policy.IsZero() && !mends {
 		l.Resource = &Policy{Name: "policy of " + string(r.Check.ARN), Document: r.Object.Policy}
 	}
 	l.Trust = r.Object.Trust

@@ -82,6 +82,7 @@ type Object struct {
 	Account string            // the owner; "" for the account in the ARN
 	Policy  identity.Document // its resource-based policy that bears on the action; zero when it has none
 	Trust   bool              // the policy is a role's trust policy: no permission without its consent
+	Mending bool              // the action mends Policy itself: it does not bind the owner's root user
 	Tag     func(key string) (string, bool)
 	TagKeys []string // for the explanation
 	Missing error    // what every caller is told where AWS says so before it decides (NoSuchBucket)

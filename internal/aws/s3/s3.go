@@ -215,13 +215,16 @@ func newBucket(_ *service.Call, in *api.CreateBucketInput) []service.Target {
 
 // resourceOf is what authorisation may know of a bucket, or of an object, which has the
 // owner and policy of its bucket.
-func resourceOf(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
+func resourceOf(state *store.Snapshot, action policy.Action, a arn.ARN) service.Object {
 	name, key, _ := strings.Cut(a.Resource(), "/")
 	b := buckets.Get(state, name)
 	if b == nil {
 		return service.Object{Missing: noSuchBucket(name)}
 	}
 	o := service.Object{Account: b.Account, Policy: b.InForce}
+	if strings.HasSuffix(strings.ToLower(string(action)), "bucketpolicy") {
+		o.Mending = true // Get, Put, Delete: User Guide, "Bucket policies", of a policy that locks everyone out
+	}
 	if b.ABAC && key == "" {
 		o.Tag, o.TagKeys = b.tag, b.tagKeys()
 	}
