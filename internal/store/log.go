@@ -70,7 +70,8 @@ var (
 	// ErrBehind is what Watch returns when the state has to be loaded anew.
 	ErrBehind = errors.New("store: too many changes to follow one by one")
 	// ErrFull is wrapped by what Update returns when there is no room left.
-	// Nothing was changed; reads go on.
+	// Reads go on. An etcd in this process has not made the change; a cluster
+	// whose quota is exhausted may have.
 	ErrFull = errors.New("store: no space left")
 	// ErrTooLarge is wrapped by what Update returns for a change over
 	// MaxKeys or MaxBytes. Nothing was changed.

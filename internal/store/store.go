@@ -122,7 +122,7 @@ func (db *DB) View() *Snapshot { return db.current.Load() }
 //
 // An error of f is returned as it is and nothing is committed. Any other
 // error, and the end of ctx, leaves open whether the change was made, except
-// for [ErrFull] and [ErrTooLarge], after which it was not.
+// for [ErrTooLarge], after which it was not; see also [ErrFull].
 func (db *DB) Update(ctx context.Context, f func(*Tx) error) error {
 	lost := false
 	for {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,8 +30,9 @@ type Options struct {
 	// Nil is slog.Default().
 	Logger *slog.Logger
 
-	// Quota is how many bytes the database file may grow to. Zero is 4 GiB;
-	// more than 8 GiB is not advised by etcd's authors.
+	// Quota is the size of the database file in bytes above which changes are
+	// refused, but for deletions. Zero is 4 GiB; more than 8 GiB is not
+	// advised by etcd's authors.
 	Quota int64
 
 	// MinFree is how many bytes have to be free on the disk for changes to
@@ -57,6 +59,14 @@ const startMost = time.Minute
 // than a watcher that is not far behind needs.
 const historyKept = farBehind + 10_000
 
+// aboveQuota is how far etcd's own quota is above ours. Etcd may make a change
+// and then say that there was no space for it, so it must not come to that:
+// all commits that are in flight when the quota is reached fit in between.
+const aboveQuota = 512 << 20
+
+// roomEvery is how often making room by force is tried, which stops writes.
+const roomEvery = time.Minute
+
 // wasteful is how much of the file may be unused before it is made smaller.
 const wasteful = 64 << 20
 
@@ -73,7 +83,7 @@ type embedded struct {
 
 	commits atomic.Int64          // so that the maintenance knows a quiet time
 	full    atomic.Pointer[error] // why changes are refused; nil: they are taken
-	noSpace chan struct{}         // etcd has refused a change for its quota
+	noSpace chan struct{}         // a change was refused for the quota
 
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
@@ -241,7 +251,7 @@ func (l *embedded) run(ctx context.Context, dir string) (e *embed.Etcd, err erro
 	cfg.TickMs, cfg.ElectionMs = 10, 50
 	cfg.MaxTxnOps = store.MaxKeys
 	cfg.MaxRequestBytes = store.MaxBytes + 512<<10 // keys of the checks, and their frame
-	cfg.QuotaBackendBytes = l.opt.Quota
+	cfg.QuotaBackendBytes = l.opt.Quota + aboveQuota
 	// Loading a page of 50,000 keys takes longer than the default of 0.1 s.
 	cfg.WarningApplyDuration = time.Second
 	// There is no follower to keep old entries in memory for.
@@ -286,14 +296,24 @@ func (l *embedded) Commit(ctx context.Context, checks []store.Check, writes []st
 		return 0, *full
 	}
 	l.commits.Add(1)
+	if size := l.etcd.Server.Backend().Size(); size > l.opt.Quota && slices.ContainsFunc(writes, puts) {
+		l.wantRoom()
+		return 0, fmt.Errorf("%w: the database has %d MiB and its quota is %d", store.ErrFull, size>>20, l.opt.Quota>>20)
+	}
 	revision, err := commit(ctx, l.client.KV, checks, writes)
 	if errors.Is(err, store.ErrFull) {
-		select {
-		case l.noSpace <- struct{}{}:
-		default:
-		}
+		l.wantRoom()
 	}
 	return revision, err
+}
+
+func puts(w store.Write) bool { return w.Value != nil }
+
+func (l *embedded) wantRoom() {
+	select {
+	case l.noSpace <- struct{}{}:
+	default:
+	}
 }
 
 // Watch reads from the store inside the server: a client's watch, which passes
@@ -359,6 +379,7 @@ func (l *embedded) maintain(ctx context.Context) {
 	defer disk.Stop()
 	defer compact.Stop()
 	commits := int64(0)
+	var tried time.Time
 	for {
 		var err error
 		select {
@@ -371,7 +392,10 @@ func (l *embedded) maintain(ctx context.Context) {
 			commits = l.commits.Load()
 			err = l.tidy(ctx, quiet)
 		case <-l.noSpace:
-			err = l.makeRoom(ctx)
+			if time.Since(tried) > roomEvery {
+				tried = time.Now()
+				err = l.makeRoom(ctx)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			l.opt.Logger.Warn("etcd maintenance", "err", err)
@@ -439,7 +463,7 @@ func (l *embedded) compact(ctx context.Context, revision int64) error {
 	return nil
 }
 
-// makeRoom brings an etcd that has reached its quota back to take changes, if
+// makeRoom brings an etcd that has reached the quota back to take changes, if
 // that can be done by dropping old revisions.
 func (l *embedded) makeRoom(ctx context.Context) error {
 	s := l.etcd.Server
@@ -450,9 +474,10 @@ func (l *embedded) makeRoom(ctx context.Context) error {
 	if err := s.Defragment(); err != nil {
 		return fmt.Errorf("defragmenting: %w", err)
 	}
-	if size := s.Backend().Size(); size > l.opt.Quota*9/10 {
-		return fmt.Errorf("the state itself takes %d of %d bytes: changes are refused until the quota is raised", size, l.opt.Quota)
+	if size := s.Backend().Size(); size > l.opt.Quota {
+		return fmt.Errorf("the state itself takes %d bytes: changes are refused until some is deleted or the quota of %d is raised", size, l.opt.Quota)
 	}
+	// In case it was etcd's own quota, with an earlier and smaller one of ours.
 	_, err := s.Alarm(ctx, &pb.AlarmRequest{Action: pb.AlarmRequest_DEACTIVATE, Alarm: pb.AlarmType_NOSPACE, MemberID: uint64(s.MemberID())})
 	return err
 }

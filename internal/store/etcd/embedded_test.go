@@ -193,6 +193,13 @@ func TestQuota(t *testing.T) {
 	if got := items.Get(db.View(), fmt.Sprint(n%4)); got == nil || got.N != n-4 {
 		t.Errorf("a refused change was made, or the one before is not there")
 	}
+	if got := db.View().Revision(); got != int64(n+1) {
+		t.Errorf("the revision is %d after %d changes, want %d", got, n, n+1)
+	}
+	err = db.Update(t.Context(), func(tx *store.Tx) error { items.Delete(tx, "3"); return nil })
+	if err != nil || items.Get(db.View(), "3") != nil {
+		t.Errorf("a deletion above the quota = %v, want it made", err)
+	}
 	if err := log.makeRoom(t.Context()); err != nil {
 		t.Fatalf("makeRoom: %v", err)
 	}

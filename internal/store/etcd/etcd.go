@@ -124,7 +124,7 @@ func appendEvents(to []store.Event, events []*clientv3.Event) []store.Event {
 func explain(err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace), errors.Is(err, rpctypes.ErrGRPCNoSpace):
-		return fmt.Errorf("%w: etcd has reached its quota; it takes changes again after compaction and defragmentation", store.ErrFull)
+		return fmt.Errorf("%w: etcd has reached its quota, and may have made this change; it takes changes again after compaction, defragmentation and disarming", store.ErrFull)
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrGRPCTooManyOps):
 		return fmt.Errorf("%w for this etcd, which has to run with --max-txn-ops=%d", store.ErrTooLarge, store.MaxKeys)
 	case errors.Is(err, rpctypes.ErrRequestTooLarge), errors.Is(err, rpctypes.ErrGRPCRequestTooLarge):
