@@ -21,6 +21,7 @@ type bench struct {
 	db     *store.DB
 	table  *service.Service
 	caller *identity.Caller
+	state  *store.Snapshot // that calls were decided on; nil for the newest
 	now    time.Time
 }
 
@@ -44,7 +45,7 @@ func newBench(t *testing.T, quotas iam.Quotas) *bench {
 		t.Fatal(err)
 	}
 	s := &iam.Service{DB: db, Keyring: identity.NewKeyring(vault), Quotas: quotas}
-	return &bench{t, db, s.AWS(), identity.RootCaller(account, "AKIAROOT"), now}
+	return &bench{T: t, db: db, table: s.AWS(), caller: identity.RootCaller(account, "AKIAROOT"), now: now}
 }
 
 // do calls an operation, named by its input.
@@ -55,7 +56,11 @@ func (b *bench) do(in any) (any, error) {
 	if op == nil {
 		b.Fatalf("there is no operation for %s", name)
 	}
-	c := &service.Call{Account: b.caller.Account, Caller: b.caller, State: b.db.View(), Time: b.now}
+	state := b.state
+	if state == nil {
+		state = b.db.View()
+	}
+	c := &service.Call{Account: b.caller.Account, Caller: b.caller, State: state, Time: b.now}
 	if err := op.Before(c, in); err != nil {
 		return nil, err
 	}

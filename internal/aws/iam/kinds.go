@@ -141,12 +141,25 @@ func already(format string) func(string) *wire.Error {
 	return func(name string) *wire.Error { return api.EntityAlreadyExists(format, name) }
 }
 
-// get finds an entity of the caller's account, or is NoSuchEntity.
+// get finds an entity of the caller's account, or is NoSuchEntity. It is
+// ConcurrentModification when the name means another entity than it did when the
+// call was authorised, or the same with another path: what was decided on one ARN
+// must not be done to another.
 func (k *kind[T]) get(r store.Reader, c *service.Call, name string) (*T, error) {
-	if v := k.find(r, c.Account, name); v != nil {
-		return v, nil
+	v := k.find(r, c.Account, name)
+	if v == nil {
+		return nil, k.missing(name)
 	}
-	return nil, k.missing(name)
+	if decided := k.find(c.State, c.Account, name); decided == nil || !k.same(v, decided) {
+		return nil, api.ConcurrentModification("The %s %s was changed while the request was processed. Submit your request again.", k.word, name)
+	}
+	return v, nil
+}
+
+func (k *kind[T]) same(a, b *T) bool {
+	_, idA, arnA := k.shown(a)
+	_, idB, arnB := k.shown(b)
+	return idA == idB && arnA == arnB
 }
 
 // key is where an entity is kept.

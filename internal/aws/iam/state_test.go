@@ -163,6 +163,31 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
+// A call is authorised on what a name meant when it came. It is not done to another
+// entity that has the name by then.
+func TestChangedSinceDecided(t *testing.T) {
+	b := newBench(t, iam.Quotas{})
+	b.ok(&api.CreateUserInput{UserName: "u"}, &api.CreateUserInput{UserName: "v"}, &api.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: trustEC2})
+	decided := b.db.View()
+	b.ok(&api.UpdateUserInput{UserName: "u", NewPath: "/boss/"}, &api.DeleteUserInput{UserName: "v"}, &api.CreateUserInput{UserName: "v"},
+		&api.DeleteRoleInput{RoleName: "r"}, &api.CreateGroupInput{GroupName: "g"})
+	b.state = decided
+	for in, want := range map[any]string{
+		&api.TagUserInput{UserName: "u", Tags: []api.Tag{{Key: "k"}}}:                       "ConcurrentModification: The user u was changed",
+		&api.DeleteUserInput{UserName: "u"}:                                                 "ConcurrentModification: The user u was changed",
+		&api.UpdateUserInput{UserName: "u", NewUserName: "w"}:                               "ConcurrentModification: The user u was changed",
+		&api.CreateAccessKeyInput{UserName: "v"}:                                            "ConcurrentModification: The user v was changed",
+		&api.AddUserToGroupInput{UserName: "v", GroupName: "g"}:                             "ConcurrentModification: The user v was changed",
+		&api.PutGroupPolicyInput{GroupName: "g", PolicyName: "p", PolicyDocument: allowAll}: "ConcurrentModification: The group g was changed",
+		&api.UpdateRoleInput{RoleName: "r"}:                                                 "NoSuchEntity: The role with name r cannot be found.",
+	} {
+		_, err := b.do(in)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%T: %v, want %s", in, err, want)
+		}
+	}
+}
+
 // Whatever is done, the redundant parts of the state agree.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(4) {
