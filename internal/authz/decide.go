@@ -291,32 +291,11 @@ func collect(r *Request) Layers {
 	}
 	l.Trust = r.Object.Trust
 
-	boundary := ""
-	switch {
-	case c.Role != nil:
-		l.Identity = appendOwn(l.Identity, state, "role", c.Role.RoleName, c.Role.Inline, c.Role.Attached)
-		if b := c.Role.PermissionsBoundary; b != nil {
-			boundary = b.PermissionsBoundaryArn
-		}
-	case c.User != nil:
-		u := c.User
-		l.Identity = appendOwn(l.Identity, state, "user", u.UserName, u.Inline, u.Attached)
-		for _, key := range u.Groups {
-			if g := identity.Groups.Get(state, key); g != nil {
-				l.Identity = appendOwn(l.Identity, state, "group", g.GroupName, g.Inline, g.Attached)
-			}
-		}
-		if b := u.PermissionsBoundary; b != nil {
-			boundary = b.PermissionsBoundaryArn
-		}
-	case c.Type == identity.RootUser, c.Type == identity.FederatedUser:
+	if c.Role != nil || c.User != nil {
+		own := bearing(state, c)
+		l.Identity, l.Boundary, l.Bounded = own.identity, own.boundary, own.bounded
+	} else if c.Type == identity.RootUser || c.Type == identity.FederatedUser {
 		l.Unlimited = true // the root, or a session that the root federated
-	}
-	if boundary != "" {
-		l.Bounded = true
-		if d := Managed(state, arn.ARN(boundary)); !d.IsZero() {
-			l.Boundary = &Policy{boundary, arn.ARN(boundary), d}
-		}
 	}
 	// A federated user without session policies may do nothing of its own.
 	if s := c.Session; s != nil && (s.Restricted() || c.Type == identity.FederatedUser) {
@@ -331,18 +310,6 @@ func collect(r *Request) Layers {
 		}
 	}
 	return l
-}
-
-func appendOwn(to []Policy, r store.Reader, kind, owner string, inline map[string]identity.Document, attached []arn.ARN) []Policy {
-	for name, d := range inline {
-		to = append(to, Policy{Name: "inline policy " + name + " of " + kind + " " + owner, Document: d})
-	}
-	for _, a := range attached {
-		if d := Managed(r, a); !d.IsZero() {
-			to = append(to, Policy{string(a), a, d})
-		}
-	}
-	return to
 }
 
 // Documents of AWS managed policies, which do not change while we run.

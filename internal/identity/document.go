@@ -53,8 +53,10 @@ func forget(text string) {
 	}
 }
 
-// broken denies everything to everyone.
-var broken = `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}`
+// Broken stands for a policy that should be there and is not: it denies everything.
+func Broken() Document { return NewDocument(broken) }
+
+const broken = `{"Version":"2012-10-17","Statement":{"Effect":"Deny","Principal":"*","Action":"*","Resource":"*"}}`
 
 func (d *document) compile() {
 	d.once.Do(func() {
