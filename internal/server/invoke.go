@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"runtime/debug"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/authz"
@@ -31,10 +32,11 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 			return nil, err
 		}
 	}
-	out, err := op.Do(ctx, c, in)
+	out, err := do(ctx, c, op, in)
 	dropStream(in)
 	if err == nil && op.PerItem() && len(d.asked) == 0 {
-		panic(op.Name + " did not ask for its items")
+		discard(out)
+		out, err = nil, fmt.Errorf("%s:%s did not ask for its items", op.Service.Model.Name, op.Name)
 	}
 	if err := d.keep(); err != nil {
 		return nil, err
@@ -48,6 +50,24 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 	}
 	return out, nil
 }
+
+// do calls the handler. That it panicked is an outcome too, and recorded as a failure.
+func do(ctx context.Context, c *service.Call, op *service.Op, in any) (out any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			out, err = nil, &panicked{p, debug.Stack()}
+		}
+	}()
+	return op.Do(ctx, c, in)
+}
+
+// A panicked is the error of a call that panicked.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v\n%s", p.value, p.stack) }
 
 // A deliberation is the decisions of one call.
 type deliberation struct {

@@ -132,15 +132,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := &exchange{server: s, w: w, r: r, id: newUUID(), started: s.Now()}
+	defer x.measure()
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { // a body that broke off: the connection must not look whole
 				panic(p)
 			}
-			s.Log.Error("a call panicked", "requestID", x.id, "panic", p, "stack", string(debug.Stack()))
-			x.writeError(errors.New("panic"))
+			x.writeError(&panicked{p, debug.Stack()})
 		}
-		x.measure()
 	}()
 	if err := x.serve(); err != nil {
 		x.writeError(err)
@@ -359,7 +358,9 @@ func (x *exchange) header() {
 // the caller is logged here, once, and becomes InternalFailure.
 func (x *exchange) writeError(err error) {
 	if x.status != 0 { // the answer has begun: it must not look whole
-		x.server.Log.Error("an answer broke off", "requestID", x.id, "error", err)
+		if x.r.Context().Err() == nil { // otherwise the client has gone, which is its own affair
+			x.server.Log.Error("an answer broke off", "requestID", x.id, "error", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	e := x.errorFor(err)
