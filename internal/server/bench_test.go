@@ -13,7 +13,9 @@ import (
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
+	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
@@ -30,9 +32,9 @@ func document(principal, action string) identity.Document {
 	return identity.NewDocument(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"` + action + `","Resource":"*"}}`)
 }
 
-// BenchmarkAssumeRole is a whole call without the network: verify, decode, decide
-// on both sides, seal, record, encode.
-func BenchmarkAssumeRole(b *testing.B) {
+// benched is a server with a user, alice, who may do anything by policy, a role that
+// she may assume, and a bucket; and alice's key.
+func benched(b *testing.B) (*server.Server, *identity.AccessKey, identity.Secret) {
 	ctx := context.Background()
 	db, err := store.Open(ctx, store.NewMemory())
 	if err != nil {
@@ -51,7 +53,7 @@ func BenchmarkAssumeRole(b *testing.B) {
 		identity.Accounts.Put(tx, account, &identity.Account{ID: account})
 		identity.Users.Put(tx, identity.Key(account, "alice"), &identity.User{
 			User:   api.User{UserName: "alice", UserId: "AIDAALICE", Arn: "arn:aws:iam::" + account + ":user/alice"},
-			Inline: map[string]identity.Document{"p": document("", "sts:AssumeRole")}})
+			Inline: map[string]identity.Document{"p": document("", "*")}})
 		identity.IDs.Put(tx, "AIDAALICE", &identity.Ref{Kind: identity.UserKind, Key: identity.Key(account, "alice")})
 		identity.Roles.Put(tx, identity.Key(account, "r"), &identity.Role{
 			Role:  api.Role{RoleName: "r", RoleId: "AROAR", Arn: "arn:aws:iam::" + account + ":role/r", MaxSessionDuration: 3600},
@@ -67,29 +69,72 @@ func BenchmarkAssumeRole(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer log.Close()
+	b.Cleanup(func() { log.Close() })
 	decisions, err := audit.OpenDecisions(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := server.New(server.Config{DB: db, Keyring: keyring, Audit: log, Decisions: decisions, Services: []*service.Service{
-		(&iam.Service{DB: db, Keyring: keyring}).AWS(), (&sts.Service{Keyring: keyring, Managed: authz.Managed}).AWS()}})
+	objects, err := data.Open(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(func() { objects.Close() })
+	buckets, err := s3.New(db, objects)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := server.New(server.Config{DB: db, Keyring: keyring, Audit: log, Decisions: decisions, Services: []*service.Service{
+		(&iam.Service{DB: db, Keyring: keyring}).AWS(), (&sts.Service{Keyring: keyring, Managed: authz.Managed}).AWS(), buckets.AWS()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(s.Close)
+	return s, key, secret
+}
+
+// BenchmarkAssumeRole is a whole call without the network: verify, decode, decide
+// on both sides, seal, record, encode.
+func BenchmarkAssumeRole(b *testing.B) {
+	s, key, secret := benched(b)
 	body := "Action=AssumeRole&DurationSeconds=900&RoleArn=arn%3Aaws%3Aiam%3A%3A" + account + "%3Arole%2Fr&RoleSessionName=s1&Version=2011-06-15"
 	signer := sigv4.Signer{AccessKeyID: key.ID, SecretAccessKey: secret.Reveal(), Region: "us-east-1", Service: "sts"}
 	r := httptest.NewRequest("POST", "http://localhost/", nil)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
 	r.ContentLength = int64(len(body))
+	measure(b, s, r, body)
+}
+
+// BenchmarkGetObject is an authorised read of 1 KiB.
+func BenchmarkGetObject(b *testing.B) {
+	s, key, secret := benched(b)
+	signer := sigv4.Signer{AccessKeyID: key.ID, SecretAccessKey: secret.Reveal(), Region: "us-east-1", Service: "s3"}
+	send := func(method, path, body string) {
+		r := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
+		signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
+		w := &answer{header: http.Header{}}
+		if s.ServeHTTP(w, r); w.status != 200 {
+			b.Fatalf("%s %s: status %d: %s", method, path, w.status, w.String())
+		}
+	}
+	send("PUT", "/files", "")
+	send("PUT", "/files/a/k", strings.Repeat("x", 1024))
+	r := httptest.NewRequest("GET", "http://localhost/files/a/k", nil)
+	signer.Sign(r, sigv4.Hash(nil), time.Now())
+	measure(b, s, r, "")
+}
+
+// measure sends a signed request again and again. Records are synced in groups, so
+// a call alone would measure the disk.
+func measure(b *testing.B, s *server.Server, r *http.Request, body string) {
 	b.ReportAllocs()
-	b.SetParallelism(64) // records are synced in groups, so a call alone measures the disk
+	b.SetParallelism(64)
 	b.RunParallel(func(pb *testing.PB) {
-		r, w := r.Clone(ctx), &answer{header: http.Header{}}
+		r, w := r.Clone(context.Background()), &answer{header: http.Header{}}
 		for pb.Next() {
 			r.Body = readCloser{strings.NewReader(body)}
 			w.Reset()
+			clear(w.header)
 			s.ServeHTTP(w, r)
 			if w.status != 200 {
 				b.Errorf("status %d: %s", w.status, w.String())
@@ -97,7 +142,6 @@ func BenchmarkAssumeRole(b *testing.B) {
 			}
 		}
 	})
-	s.Close()
 }
 
 type answer struct {

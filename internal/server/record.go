@@ -62,9 +62,13 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 	}
 	// CloudTrail leaves both out of refused calls and of GetCallerIdentity.
 	if d.refused == 0 && in != nil && op.Name != "GetCallerIdentity" {
-		r.RequestParameters = wire.AppendJSON(nil, in, wire.JSONOptions{})
+		room := make([]byte, 0, 1024) // enough for both of nearly every call
+		r.RequestParameters = wire.AppendJSON(room, in, wire.JSONOptions{})
 		if err == nil && out != nil && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
-			r.ResponseElements = wire.AppendJSON(nil, out, wire.JSONOptions{})
+			if n := len(r.RequestParameters); n < cap(room) {
+				room = r.RequestParameters[n:n]
+			}
+			r.ResponseElements = wire.AppendJSON(room, out, wire.JSONOptions{})
 		}
 	}
 	var owner string

@@ -191,7 +191,7 @@ func (x *exchange) serve() error {
 	s.used(call, op.Service.Model.SigningName)
 	in := op.New()
 	if op.Declined == "" {
-		if x.route.streams() { // the body is verified as it is read, here or by the handler
+		if x.route.streams() && (op.Wire.Streams() || r.ContentLength != 0) { // the body is verified as it is read, here or by the handler
 			stream, err := signature.Body(r)
 			if err != nil {
 				return err
