@@ -68,8 +68,12 @@ func (s *Service) listGroups(_ context.Context, c *service.Call, in *api.ListGro
 	return &api.ListGroupsOutput{Groups: p.Items, IsTruncated: p.More, Marker: p.Marker}, nil
 }
 
+// maxRenamed is how many users a group may have when it gets another name: each
+// takes three keys of the one change that renames it, which can have store.MaxKeys.
+const maxRenamed = 300
+
 func (s *Service) updateGroup(ctx context.Context, c *service.Call, in *api.UpdateGroupInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		g, err := groups.get(tx, c, in.GroupName)
 		if err != nil {
 			return err
@@ -86,6 +90,9 @@ func (s *Service) updateGroup(ctx context.Context, c *service.Call, in *api.Upda
 		if to != from {
 			if identity.Groups.Get(tx, to) != nil {
 				return groups.exists(in.NewGroupName)
+			}
+			if g.Users > maxRenamed {
+				return api.LimitExceeded("A group with more than %d users cannot be renamed.", maxRenamed)
 			}
 			identity.Groups.Delete(tx, from)
 			identity.IDs.Put(tx, g.GroupId, &identity.Ref{Kind: identity.GroupKind, Key: to})
@@ -127,7 +134,7 @@ func (s *Service) deleteGroup(ctx context.Context, c *service.Call, in *api.Dele
 
 // addUserToGroup looks for the user first, as AWS does. Adding twice is no change.
 func (s *Service) addUserToGroup(ctx context.Context, c *service.Call, in *api.AddUserToGroupInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		u, g, err := membership(tx, c, in.UserName, in.GroupName)
 		if err != nil {
 			return err
@@ -149,7 +156,7 @@ func (s *Service) addUserToGroup(ctx context.Context, c *service.Call, in *api.A
 }
 
 func (s *Service) removeUserFromGroup(ctx context.Context, c *service.Call, in *api.RemoveUserFromGroupInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		u, g, err := membership(tx, c, in.UserName, in.GroupName)
 		if err != nil {
 			return err

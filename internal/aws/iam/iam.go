@@ -11,7 +11,7 @@
 // The words:
 //
 //   - A kind is one of the five kinds of entity, with what the operations that
-//     repeat for several kinds need to know of it: see kinds.go. Tags, inline
+//     repeat for several kinds need to know of it: see kinds.go. What a row is about is in resources.go. Tags, inline
 //     policies, attachments and boundaries are written once, over kinds.
 //   - A view is an entity as one operation shows it: AWS leaves different members
 //     out of the answers of Create, Get and List.
@@ -39,7 +39,9 @@
 package iam
 
 import (
+	"context"
 	_ "embed"
+	"errors"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -150,6 +152,16 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker { return []store.Checker{usages} }
+
+// update is the store's Update. A change that is too large for the store, such as the
+// hundredth inline policy that is mostly white space, is a quota that AWS has not.
+func (s *Service) update(ctx context.Context, f func(*store.Tx) error) error {
+	err := s.DB.Update(ctx, f)
+	if errors.Is(err, store.ErrTooLarge) {
+		return api.LimitExceeded("The change is larger than can be kept in one step.")
+	}
+	return err
+}
 
 func entityARN(account string, kind identity.Kind, path, name string) string {
 	return string(arn.New("aws", "iam", "", account, string(kind)+path+name))

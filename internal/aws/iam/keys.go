@@ -63,7 +63,7 @@ func (k keeper) counted(tx *store.Tx, account string, by int) {
 
 func (s *Service) createAccessKey(ctx context.Context, c *service.Call, in *api.CreateAccessKeyInput) (*api.CreateAccessKeyOutput, error) {
 	var made *api.AccessKey
-	err := s.DB.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		k, err := keeperOf(tx, c, in.UserName)
 		if err != nil {
 			return err
@@ -122,7 +122,7 @@ func ownKey(r store.Reader, k keeper, account, id string) (*identity.AccessKey, 
 }
 
 func (s *Service) updateAccessKey(ctx context.Context, c *service.Call, in *api.UpdateAccessKeyInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		k, err := keeperOf(tx, c, in.UserName)
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func (s *Service) updateAccessKey(ctx context.Context, c *service.Call, in *api.
 }
 
 func (s *Service) deleteAccessKey(ctx context.Context, c *service.Call, in *api.DeleteAccessKeyInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		k, err := keeperOf(tx, c, in.UserName)
 		if err != nil {
 			return err

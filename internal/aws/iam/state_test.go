@@ -188,6 +188,45 @@ func TestChangedSinceDecided(t *testing.T) {
 	}
 }
 
+// A group as large as can be renamed is renamed, with all its users; a larger one is
+// not, but can be moved.
+func TestRenameLargeGroup(t *testing.T) {
+	b := newBench(t, iam.Quotas{})
+	b.ok(&api.CreateGroupInput{GroupName: "g"})
+	for i := range 300 {
+		name := fmt.Sprint("u", i)
+		b.ok(&api.CreateUserInput{UserName: name}, &api.AddUserToGroupInput{GroupName: "g", UserName: name})
+	}
+	b.ok(&api.UpdateGroupInput{GroupName: "g", NewGroupName: "h"})
+	if problem := b.inconsistency(); problem != "" {
+		t.Error(problem)
+	}
+	b.ok(&api.CreateUserInput{UserName: "more"}, &api.AddUserToGroupInput{GroupName: "h", UserName: "more"})
+	b.refused(&api.UpdateGroupInput{GroupName: "h", NewGroupName: "g"}, "LimitExceeded: A group with more than 300 users cannot be renamed.")
+	b.ok(&api.UpdateGroupInput{GroupName: "h", NewGroupName: "H", NewPath: "/x/"})
+	if problem := b.inconsistency(); problem != "" {
+		t.Error(problem)
+	}
+}
+
+// White space does not count for quotas; what the store can keep ends all the same,
+// with an answer that says so.
+func TestTooLarge(t *testing.T) {
+	b := newBench(t, iam.Quotas{})
+	b.ok(&api.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: trustEC2})
+	document := strings.Repeat(" ", 130_000) + allowAll
+	for i := range 20 {
+		_, err := b.do(&api.PutRolePolicyInput{RoleName: "r", PolicyName: fmt.Sprint("p", i), PolicyDocument: document})
+		if err != nil {
+			if want := "LimitExceeded: The change is larger than can be kept in one step."; err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			return
+		}
+	}
+	t.Error("twenty documents of 130,000 characters were kept")
+}
+
 // Whatever is done, the redundant parts of the state agree.
 func TestInvariants(t *testing.T) {
 	for seed := range uint64(4) {

@@ -85,7 +85,7 @@ func listedUser(u *identity.User) (api.User, bool) {
 // updateUser renames or moves a user, who keeps keys, memberships and the trust of
 // roles: they go by the unique id.
 func (s *Service) updateUser(ctx context.Context, c *service.Call, in *api.UpdateUserInput) (*none, error) {
-	return nil, s.DB.Update(ctx, func(tx *store.Tx) error {
+	return nil, s.update(ctx, func(tx *store.Tx) error {
 		u, err := users.get(tx, c, in.UserName)
 		if err != nil {
 			return err
