@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
@@ -68,6 +69,8 @@ type field struct {
 	name  string // the member's, which is the Go field's: "RoleName"
 	label string // in messages and in records: "roleName"
 	wire  string // "RoleName"
+	// header is wire as net/http keeps it, so that it is found without being folded.
+	header string
 
 	place      place
 	flat       bool
@@ -128,7 +131,7 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 			switch option {
 			case "":
 			case "header":
-				f.place = inHeader
+				f.place, f.header = inHeader, http.CanonicalHeaderKey(f.wire)
 			case "headers":
 				f.place = inHeaders
 			case "query":

@@ -51,7 +51,7 @@ func decodeREST(m *Model, op *Operation, r *http.Request, body []byte, in any) e
 				return err
 			}
 		case inHeader:
-			texts := headerValues(r, query, f.wire)
+			texts := headerValues(r, query, f.header)
 			if len(texts) == 0 {
 				if f.required {
 					return Errorf(400, "InvalidRequest", "Missing required header for this request: %s", f.wire)
@@ -77,7 +77,8 @@ func decodeREST(m *Model, op *Operation, r *http.Request, body []byte, in any) e
 }
 
 // headerValues returns the values of a header, also of those that net/http keeps elsewhere
-// and of those that a presigned URL carries as query parameters.
+// and of those that a presigned URL carries as query parameters. name is in the form in
+// which net/http keeps it.
 func headerValues(r *http.Request, query url.Values, name string) []string {
 	switch name {
 	case "Content-Length":
@@ -91,7 +92,7 @@ func headerValues(r *http.Request, query url.Values, name string) []string {
 	case "Content-Encoding":
 		// aws-chunked is how the body travelled, not what the object is.
 		var kept []string
-		for _, v := range r.Header.Values(name) {
+		for _, v := range r.Header[name] {
 			for e := range strings.SplitSeq(v, ",") {
 				if e = strings.TrimSpace(e); e != "" && e != "aws-chunked" {
 					kept = append(kept, e)
@@ -103,7 +104,7 @@ func headerValues(r *http.Request, query url.Values, name string) []string {
 		}
 		return []string{strings.Join(kept, ",")}
 	}
-	if texts := r.Header.Values(name); texts != nil || !amz(name) {
+	if texts := r.Header[name]; texts != nil || !amz(name) {
 		return texts
 	}
 	for k, texts := range query {
@@ -499,7 +500,7 @@ func encodeREST(w http.ResponseWriter, m *Model, op *Operation, out any, request
 			if f.wire == "Content-Range" {
 				status = http.StatusPartialContent
 			}
-			h.Set(f.wire, text)
+			h[f.header] = []string{text}
 		case inHeaders:
 			for _, k := range sortedKeys(v) {
 				// As S3 writes it: clients show the name's letters as they come.

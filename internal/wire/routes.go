@@ -59,9 +59,10 @@ func (m *Model) routing() *routes {
 		// Where neither method, path nor query tell two operations apart, a header does.
 		for _, rs := range t.byMethod {
 			for i := range rs {
-				for _, h := range rs[i].op.Header {
+				for _, name := range rs[i].op.Header {
+					h := http.CanonicalHeaderKey(name)
 					for j := range rs {
-						if i != j && rs[i].alike(&rs[j]) && !slices.Contains(rs[j].op.Header, h) {
+						if i != j && rs[i].alike(&rs[j]) && !slices.Contains(rs[j].op.Header, name) {
 							rs[i].headers = append(rs[i].headers, h)
 							if !slices.Contains(t.headers, h) {
 								t.headers = append(t.headers, h)
