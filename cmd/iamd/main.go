@@ -85,7 +85,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newExplain(), newTour(), newVersion())
 	return root
 }
 
