@@ -169,7 +169,7 @@ func (s *summer) value() string {
 	return value
 }
 
-// sumFields are the members of a shape that hold checksums.
+// setChecksum sets the members of a shape that hold a checksum and its type.
 func setChecksum(shape any, c data.Checksum) {
 	if c.Value == "" {
 		return
