@@ -50,7 +50,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err != nil {
 		return nil, err
 	}
-	if h.db, err = store.Open(ctx, state); err != nil {
+	if h.db, err = store.Open(ctx, state, tables()...); err != nil {
 		return nil, err
 	}
 	// Read before anything is made: a damaged file stops the start.

@@ -1,12 +1,21 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
 )
+
+// tables are those of the services, which are checked before anyone calls.
+func tables() []store.Checker {
+	return slices.Concat(identity.Tables(), iam.Tables(), s3.Tables())
+}
 
 // services are the AWS services that the program serves.
 func services(h *house) ([]*service.Service, error) {

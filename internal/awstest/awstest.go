@@ -112,6 +112,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -203,7 +204,7 @@ func Start(t testing.TB, accounts ...string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), s3service.Tables())...); err != nil {
 		return err
 	}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {

@@ -47,6 +47,12 @@ var (
 	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
 )
 
+// Tables returns the tables, so that store.Open checks what is in them before anyone calls.
+func Tables() []store.Checker {
+	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, IDs, LastUsed, Counters,
+		sealingKeys, newestSealing, beginnings}
+}
+
 // Key is the key of a named entity of an account.
 func Key(account, name string) string { return account + "/" + strings.ToLower(name) }
 

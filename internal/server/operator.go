@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/subtle"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -25,7 +26,7 @@ func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 	switch r.URL.Path {
 	case "/healthz": // the process answers
 		io.WriteString(w, "ok\n")
-	case "/readyz": // the state is loaded and the audit log can be written
+	case "/readyz": // the state is followed and the audit log can be written
 		if err := s.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return true
@@ -96,4 +97,4 @@ func (x *exchange) measure() {
 }
 
 // ready returns why the server cannot serve now; nil when it can.
-func (s *Server) ready() error { return s.Audit.Healthy() }
+func (s *Server) ready() error { return errors.Join(s.DB.Err(), s.Audit.Healthy()) }
