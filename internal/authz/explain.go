@@ -31,7 +31,8 @@ type Explanation struct {
 // A LayerExplanation is one layer's part.
 type LayerExplanation struct {
 	Layer    Layer               `json:"layer"`
-	Verdict  string              `json:"verdict"` // allow, explicitDeny, implicitDeny
+	Verdict  string              `json:"verdict"`           // allow, explicitDeny, implicitDeny
+	Account  string              `json:"account,omitempty"` // whose policies these are, where they are left out: see For
 	Policies []PolicyExplanation `json:"policies,omitempty"`
 }
 
@@ -63,6 +64,79 @@ func (x *Explanation) missing(keys []string) {
 		}
 	}
 }
+
+// For returns what an account may see of the explanation. The caller's account sees
+// what the caller's policies said and the resource's account what the resource's
+// did; of the other side each sees the verdict alone, since a policy holds what is
+// not theirs to know: external ids, addresses, names. It returns nil for any other
+// account.
+func (x *Explanation) For(account string) *Explanation {
+	switch account {
+	case "":
+		return nil
+	case x.Account:
+		if x.Owner == account {
+			return x
+		}
+	case x.Owner:
+		if x.Account == "" {
+			return x // an anonymous caller has no side
+		}
+	default:
+		return nil
+	}
+	calls := account == x.Account
+	y := *x
+	y.Layers, y.Context, y.Missing = nil, nil, nil
+	seen := NoLayer // the resource's layer, if there is one
+	for _, l := range x.Layers {
+		if l.Layer.ofResource() {
+			seen = max(seen, l.Layer)
+		}
+		if l.Layer.ofResource() != calls {
+			y.Layers = append(y.Layers, l)
+			for _, p := range l.Policies {
+				for _, s := range p.Statements {
+					if s.Failed == "Condition" && s.Got == nil {
+						y.missing([]string{s.Key})
+					}
+				}
+			}
+			continue
+		}
+		other := x.Owner
+		if !calls {
+			other = x.Account
+		}
+		y.Layers = append(y.Layers, LayerExplanation{Layer: l.Layer, Verdict: l.Verdict, Account: other})
+	}
+	if calls && seen != TrustPolicy && x.DecidedBy == TrustPolicy || calls && seen != ResourcePolicy && x.DecidedBy == ResourcePolicy {
+		// That there is no such role or policy is not told from one that does not allow.
+		y.Layers = append(y.Layers, LayerExplanation{Layer: x.DecidedBy, Verdict: verdict(false, false), Account: x.Owner})
+		slices.SortStableFunc(y.Layers, func(a, b LayerExplanation) int { return int(a.Layer) - int(b.Layer) })
+	}
+	for _, k := range x.Context {
+		if calls && k.From != "resource" || k.Key == "aws:ResourceAccount" || !calls && (k.From != "principal" && k.From != "session" || slices.Contains(known, k.Key)) {
+			y.Context = append(y.Context, k)
+		}
+	}
+	if x.DecidedBy.ofResource() == calls && x.Policy != "" {
+		y.Policy = ""
+		if x.Decision == "allowed" {
+			y.Reason = fmt.Sprintf("the %s allows it, and nothing denies it", x.DecidedBy)
+		} else {
+			y.Reason = fmt.Sprintf("a Deny in the %s matches", x.DecidedBy)
+		}
+	}
+	return &y
+}
+
+// known are the keys of a caller that the resource's account knows from its own
+// audit records.
+var known = []string{"aws:PrincipalArn", "aws:PrincipalAccount", "aws:PrincipalType", "aws:userid"}
+
+// ofResource reports whether the policies of the layer are those of the resource's account.
+func (l Layer) ofResource() bool { return l == RCP || l == ResourcePolicy || l == TrustPolicy }
 
 func (l *LayerExplanation) settle(a answer) { l.Verdict = verdict(a.allowed, a.denied) }
 

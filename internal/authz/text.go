@@ -79,8 +79,11 @@ func (p *page) layer(l *LayerExplanation, decides, allowed bool) {
 		mark, says = paint(green, "✓ "), "the root user needs none"
 	case allowed:
 		mark, says = paint(dim, "· "), "says nothing" // somebody else's word was enough
-	case len(l.Policies) == 0:
+	case len(l.Policies) == 0 && l.Account == "":
 		says = "there is none"
+	}
+	if l.Account != "" {
+		says += " (what it says is account " + l.Account + "'s to see)"
 	}
 	var arrow painted
 	if decides {

@@ -47,8 +47,8 @@ func (d *deliberation) keep() error {
 	return nil
 }
 
-// explanations are of a past call that concerned the account; nil when none are
-// kept, or none that are this account's to see.
+// explanations are what the account may see of a past call that concerned it; nil
+// when none are kept, or none that are this account's to see.
 func (s *Server) explanations(requestID, account string) ([]*authz.Explanation, error) {
 	var k *kept
 	if v, ok := s.Decisions.Recent(requestID); ok {
@@ -67,5 +67,11 @@ func (s *Server) explanations(requestID, account string) ([]*authz.Explanation, 
 	if !slices.Contains(k.Accounts, account) {
 		return nil, nil
 	}
-	return k.explain(), nil
+	var theirs []*authz.Explanation
+	for _, x := range k.explain() {
+		if x = x.For(account); x != nil {
+			theirs = append(theirs, x)
+		}
+	}
+	return theirs, nil
 }
