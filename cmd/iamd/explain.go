@@ -37,8 +37,9 @@ prints it as x-amzn-requestid. Without one, explain takes the last refusal in th
 audit records of DIR.
 
 To be told, one needs iam:GetRequestAuthorizationDetails in the account that made
-the call or in the one whose resource it was about. Unless --profile says who to be,
-the roots of all accounts in DIR/credentials are tried.`,
+the call or in the one whose resource it was about; each sees what its own policies
+said, and the verdict of the other's. Unless --profile says who to be, the roots of
+all accounts in DIR/credentials are tried, and the first that is told anything is it.`,
 		Example: `  iamd explain
   iamd explain 8f8a1a0e-6d2c-4e7c-9a54-0a1f9a1f2a3b
   iamd explain 8f8a1a0e-6d2c-4e7c-9a54-0a1f9a1f2a3b --json | jq .explanations[].reason`,

@@ -104,8 +104,8 @@ func (t *tour) acrossAccounts() error {
 	if err := t.assumeRefused(alice, roleARN, authz.TrustPolicy); err != nil {
 		return err
 	}
-	t.tell("AWS says that it was refused and not why. Here the request id leads to the reason:")
-	if err := t.explain(alice); err != nil {
+	t.tell("AWS says that it was refused and not why. Here the request id leads to the reason. Each account sees what its own policies said; the role is A's:")
+	if err := t.explain(t.a); err != nil {
 		return err
 	}
 	t.tell("Both halves again, and it works, at once.")
