@@ -40,7 +40,7 @@ func BenchmarkPut64KiB(b *testing.B) {
 
 func benchmarkGet(b *testing.B, size int) {
 	db := newDB(b)
-	fill(b, db, 10_000, size)
+	putMany(b, db, 10_000, size)
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
@@ -66,8 +66,8 @@ var keys = func() []string {
 	return keys
 }()
 
-// fill puts n objects, many at a time.
-func fill(b *testing.B, db *DB, n, size int) {
+// putMany puts n objects, many at a time.
+func putMany(b *testing.B, db *DB, n, size int) {
 	b.Helper()
 	body := strings.Repeat("x", size)
 	done := make(chan bool)
@@ -86,7 +86,7 @@ func fill(b *testing.B, db *DB, n, size int) {
 
 func BenchmarkList1000Of100k(b *testing.B) {
 	db := newDB(b)
-	fill(b, db, len(keys), 100)
+	putMany(b, db, len(keys), 100)
 	for _, c := range []struct {
 		name string
 		q    Query

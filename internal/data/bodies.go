@@ -42,15 +42,15 @@ func (db *DB) Write(r io.Reader) (p Part, err error) {
 	defer buffers.Put(buf)
 	sum := md5.New()
 	// What fits into a record needs no file.
-	n, err := io.ReadFull(r, buf[:InlineSize+1])
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	n, end, err := fill(r, buf[:InlineSize+1])
+	if err != nil {
+		return Part{}, err
+	}
+	if end {
 		sum.Write(buf[:n])
 		p.inline = bytes.Clone(buf[:n])
 		p.Size, p.ETag = int64(n), hex.EncodeToString(sum.Sum(nil))
 		return p, nil
-	}
-	if err != nil {
-		return Part{}, err
 	}
 
 	var id [16]byte
@@ -79,11 +79,10 @@ func (db *DB) Write(r io.Reader) (p Part, err error) {
 		if _, err := f.Write(buf[:n]); err != nil {
 			return p, fmt.Errorf("writing a body: %w", full(err))
 		}
-		n, err = io.ReadFull(r, buf[:])
-		if err == io.EOF {
+		if end {
 			break
 		}
-		if err != nil && err != io.ErrUnexpectedEOF {
+		if n, end, err = fill(r, buf[:]); err != nil {
 			return p, err
 		}
 	}
@@ -98,6 +97,22 @@ func (db *DB) Write(r io.Reader) (p Part, err error) {
 		return p, fmt.Errorf("naming a body: %w", full(err))
 	}
 	return p, nil
+}
+
+// fill reads until b is full or r ends. It is not io.ReadFull, which cannot tell a
+// body that broke off from one that ended.
+func fill(r io.Reader, b []byte) (n int, end bool, err error) {
+	for n < len(b) {
+		m, err := r.Read(b[n:])
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
 }
 
 // publish gives a synced file its name, durably.

@@ -582,9 +582,11 @@ func (f *failing) Read(b []byte) (int, error) {
 func TestNothingRemainsOfAFailedBody(t *testing.T) {
 	db := newDB(t)
 	broken := errors.New("broken")
-	for _, n := range []int{0, 10, InlineSize, InlineSize + 1, 200_000} {
-		if _, err := db.Write(&failing{n, broken}); err != broken {
-			t.Errorf("after %d bytes: %v, want the reader's own error", n, err)
+	for _, n := range []int{0, 10, InlineSize, InlineSize + 1, 64 << 10, 200_000} {
+		for _, broken := range []error{broken, io.ErrUnexpectedEOF} {
+			if _, err := db.Write(&failing{n, broken}); err != broken {
+				t.Errorf("after %d bytes: %v, want the reader's own error %v", n, err, broken)
+			}
 		}
 	}
 	db.create = func(string) (*os.File, error) { return os.OpenFile("/dev/full", os.O_WRONLY, 0) }
