@@ -63,33 +63,34 @@ func algorithmOf(name string) (*algorithm, error) {
 	return nil, api.InvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512, MD5]")
 }
 
-// combine returns the CRC of two texts together from the CRC of each and the length
-// of the second: the first is multiplied by x to the power of that length in bits,
-// modulo the polynomial. Bits are reflected, so x to the power 0 is the highest bit.
-func (a *algorithm) combine(first, second uint64, length int64) uint64 {
-	one := uint64(1) << (a.width - 1)
-	multiply := func(p, q uint64) uint64 {
-		var product uint64
-		for bit := one; bit != 0; bit >>= 1 {
-			if p&bit != 0 {
-				product ^= q
-			}
-			if q&1 != 0 {
-				q = q>>1 ^ a.poly
-			} else {
-				q >>= 1
-			}
+// Bits of a CRC are reflected, so x to the power 0 is the highest bit.
+
+// multiply multiplies two polynomials, modulo the algorithm's.
+func (a *algorithm) multiply(p, q uint64) uint64 {
+	var product uint64
+	for bit := uint64(1) << (a.width - 1); bit != 0; bit >>= 1 {
+		if p&bit != 0 {
+			product ^= q
 		}
-		return product
+		if q&1 != 0 {
+			q = q>>1 ^ a.poly
+		} else {
+			q >>= 1
+		}
 	}
-	power := one
-	for square, bits := one>>1, uint64(length)*8; bits != 0; bits >>= 1 {
+	return product
+}
+
+// shift is x to the power of a length in bits.
+func (a *algorithm) shift(length int64) uint64 {
+	power := uint64(1) << (a.width - 1)
+	for square, bits := power>>1, uint64(length)*8; bits != 0; bits >>= 1 {
 		if bits&1 != 0 {
-			power = multiply(power, square)
+			power = a.multiply(power, square)
 		}
-		square = multiply(square, square)
+		square = a.multiply(square, square)
 	}
-	return multiply(power, first) ^ second
+	return power
 }
 
 // whole returns the checksum of an object made of parts, each of which has one of
@@ -106,16 +107,22 @@ func (a *algorithm) whole(parts []data.Part, typ string) (string, error) {
 		}
 		return base64.StdEncoding.EncodeToString(h.Sum(nil)) + "-" + strconv.Itoa(len(parts)), nil
 	}
-	var crc uint64
+	// The CRC of two texts together: that of the first, shifted by the length of the
+	// second, plus that of the second.
+	var crc, shift uint64
 	var room [8]byte
+	length := int64(-1)
 	for _, p := range parts {
+		if p.Size != length { // mostly all have the same
+			length, shift = p.Size, a.shift(p.Size)
+		}
 		sum, err := base64.StdEncoding.DecodeString(p.Checksum.Value)
 		if err != nil {
 			return "", err
 		}
 		clear(room[:])
 		copy(room[8-a.width/8:], sum)
-		crc = a.combine(crc, binary.BigEndian.Uint64(room[:]), p.Size)
+		crc = a.multiply(shift, crc) ^ binary.BigEndian.Uint64(room[:])
 	}
 	binary.BigEndian.PutUint64(room[:], crc)
 	return base64.StdEncoding.EncodeToString(room[8-a.width/8:]), nil

@@ -1,9 +1,8 @@
 package s3
 
 import (
+	"encoding/base64"
 	"encoding/binary"
-	"hash/crc32"
-	"hash/crc64"
 	"math/rand/v2"
 	"net/url"
 	"strings"
@@ -35,23 +34,29 @@ func TestChecksumsOfTheCatalogue(t *testing.T) {
 }
 
 // A CRC of the whole from those of the parts is the CRC of the whole.
-func TestCombine(t *testing.T) {
-	crc := map[string]func([]byte) uint64{
-		"CRC32":     func(b []byte) uint64 { return uint64(crc32.ChecksumIEEE(b)) },
-		"CRC32C":    func(b []byte) uint64 { return uint64(crc32.Checksum(b, castagnoli)) },
-		"CRC64NVME": func(b []byte) uint64 { return crc64.Checksum(b, nvme) },
-	}
+func TestWholeFromParts(t *testing.T) {
 	r := rand.NewChaCha8([32]byte{})
-	for name, of := range crc {
+	for _, name := range []string{"CRC32", "CRC32C", crc64nvme} {
 		a, err := algorithmOf(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, n := range [][2]int{{0, 0}, {0, 5}, {5, 0}, {1, 1}, {100, 3}, {3, 70_000}, {65_536, 65_536}} {
-			b := make([]byte, n[0]+n[1])
-			r.Read(b)
-			if got, want := a.combine(of(b[:n[0]]), of(b[n[0]:]), int64(n[1])), of(b); got != want {
-				t.Errorf("%s of %d+%d bytes: %x, want %x", name, n[0], n[1], got, want)
+		of := func(b []byte) string {
+			h := a.new()
+			h.Write(b)
+			return base64.StdEncoding.EncodeToString(h.Sum(nil))
+		}
+		for _, sizes := range [][]int{{}, {0}, {5}, {0, 5}, {5, 0}, {1, 1, 1}, {100, 3}, {3, 70_000, 70_000, 1}} {
+			var all []byte
+			var parts []data.Part
+			for _, n := range sizes {
+				b := make([]byte, n)
+				r.Read(b)
+				all = append(all, b...)
+				parts = append(parts, data.Part{Size: int64(n), Checksum: data.Checksum{Algorithm: name, Value: of(b)}})
+			}
+			if got, err := a.whole(parts, fullObject); err != nil || got != of(all) {
+				t.Errorf("%s of parts of %d: %s, %v; want %s", name, sizes, got, err, of(all))
 			}
 		}
 	}

@@ -581,7 +581,7 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 		out.Errors = append(out.Errors, api.Error{Key: id.Key, VersionId: id.VersionId, Code: e.Code, Message: e.Message})
 		return nil
 	}
-	var each []data.Deletion
+	var deletions []data.Deletion
 	var ids []*api.ObjectIdentifier
 	for i := range in.Delete.Objects {
 		id := &in.Delete.Objects[i]
@@ -607,9 +607,9 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 		if id.ETag != "" {
 			d.Check = matches(id.Key, id.ETag)
 		}
-		each, ids = append(each, d), append(ids, id)
+		deletions, ids = append(deletions, d), append(ids, id)
 	}
-	done, err := s.data.DeleteEach(b.ID, each, b.versioning(), c.Time.Truncate(time.Second).UTC())
+	done, err := s.data.DeleteEach(b.ID, deletions, b.versioning(), c.Time.Truncate(time.Second).UTC())
 	if err != nil {
 		return nil, failed(b, "", err)
 	}
