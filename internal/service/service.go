@@ -113,10 +113,15 @@ func ARN(template string) Resource {
 // On is a resource found by a function.
 func On[In any](f func(*Call, *In) []Target) Resource {
 	return func(in reflect.Type) func(*Call, any) []Target {
-		if want := reflect.TypeFor[In](); in != want {
-			panic(fmt.Sprintf("service: a resource of %v is given to an operation on %v", want, in))
-		}
+		mustTake[In](in, "a resource")
 		return func(c *Call, in any) []Target { return f(c, in.(*In)) }
+	}
+}
+
+// mustTake stops the building of a table that gives an operation what is for another's input.
+func mustTake[In any](in reflect.Type, what string) {
+	if want := reflect.TypeFor[In](); in != want {
+		panic(fmt.Sprintf("service: %s of %v is given to an operation on %v", what, want, in))
 	}
 }
 
@@ -129,7 +134,6 @@ type Need struct {
 	keys    []key
 	tags    func(any) []KeyValue
 	when    func(*Call, any) bool
-	action  func(*Call, any) policy.Action
 }
 
 // Keys returns the names of the condition keys that the need gives values to.
@@ -218,10 +222,6 @@ func (op *Op) Checks(c *Call, in any) []Check {
 		if n.when != nil && !n.when(c, in) {
 			continue
 		}
-		action := n.Action
-		if n.action != nil {
-			action = n.action(c, in)
-		}
 		var pairs []Pair
 		for _, k := range n.keys {
 			if v, ok := k.value(c, in); ok {
@@ -233,7 +233,7 @@ func (op *Op) Checks(c *Call, in any) []Check {
 			tags = n.tags(in)
 		}
 		for _, t := range n.on(c, in) {
-			checks = append(checks, Check{Action: action, Target: t, Pairs: pairs, Tags: tags, In: in, Bare: n.bare})
+			checks = append(checks, Check{Action: n.Action, Target: t, Pairs: pairs, Tags: tags, In: in, Bare: n.bare})
 		}
 	}
 	return checks
@@ -310,21 +310,6 @@ type builder struct {
 // Action says the action where it is not the service's prefix and the operation's name.
 func Action(a policy.Action) Clause { return func(b *builder) { b.need.Action = a } }
 
-// ActionIf says another action for calls whose input has the field: GetObject with a
-// VersionId is s3:GetObjectVersion.
-func ActionIf(field string, present, absent policy.Action) Clause {
-	return func(b *builder) {
-		get := fieldOf(b.in, field)
-		b.need.Action = absent
-		b.need.action = func(_ *Call, in any) policy.Action {
-			if _, ok := get(in); ok {
-				return present
-			}
-			return absent
-		}
-	}
-}
-
 // Key gives a condition key a single value by a template over the input's fields;
 // where a field is absent, so is the key.
 func Key(name, template string) Clause {
@@ -340,9 +325,7 @@ func Key(name, template string) Clause {
 // KeyOf gives a condition key the value that a function finds.
 func KeyOf[In any](name string, f func(*Call, *In) (policy.Value, bool)) Clause {
 	return func(b *builder) {
-		if want := reflect.TypeFor[In](); b.in != want {
-			panic(fmt.Sprintf("service: key %s of %v is given to an operation on %v", name, want, b.in))
-		}
+		mustTake[In](b.in, "key "+name)
 		b.need.keys = append(b.need.keys, key{name, strings.ToLower(name), func(c *Call, in any) (policy.Value, bool) {
 			return f(c, in.(*In))
 		}})
@@ -387,13 +370,19 @@ func Unless(field string) Clause {
 
 // If makes a permission needed only by calls for which f is true.
 func If[In any](f func(*Call, *In) bool) Clause {
-	return func(b *builder) { b.need.when = func(c *Call, in any) bool { return f(c, in.(*In)) } }
+	return func(b *builder) {
+		mustTake[In](b.in, "a condition")
+		b.need.when = func(c *Call, in any) bool { return f(c, in.(*In)) }
+	}
 }
 
 // Before is what AWS checks of an input before it decides: an error of f is the
 // answer, whoever calls. It must not tell what only the permitted may know.
 func Before[In any](f func(*Call, *In) error) Clause {
-	return func(b *builder) { b.row.before = func(c *Call, in any) error { return f(c, in.(*In)) } }
+	return func(b *builder) {
+		mustTake[In](b.in, "a check")
+		b.row.before = func(c *Call, in any) error { return f(c, in.(*In)) }
+	}
 }
 
 // PerItem is for operations on many things each of which is decided by itself: the
