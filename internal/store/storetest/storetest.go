@@ -1,5 +1,16 @@
 // Package storetest is the test that every store.Log passes. What a service
-// may rely on is written here, once, and holds for memory and for etcd alike.
+// may rely on is written here, once, and holds for memory and for etcd alike:
+// an acknowledged change is seen, changes are whole, two that meet on a key do
+// not both commit on the same state, and what another writer did arrives.
+//
+//	func TestLog(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) func() store.Log {
+//			dir := t.TempDir() // one store; each call of the function opens it again
+//			return func() store.Log { return open(t, dir) }
+//		})
+//	}
+//
+// A log that keeps nothing when it is closed gives the same one again.
 package storetest
 
 import (
