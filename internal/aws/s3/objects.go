@@ -533,6 +533,12 @@ func attributesOfParts(in *api.GetObjectAttributesInput, o *data.Object) *api.Ge
 	return out
 }
 
+// comparesETag reports whether a deletion depends on an entity tag and not just on
+// that there is an object.
+func comparesETag(_ *service.Call, in *api.DeleteObjectInput) bool {
+	return in.IfMatch != "" && in.IfMatch != "*"
+}
+
 func (s *Service) deleteObject(ctx context.Context, c *service.Call, in *api.DeleteObjectInput) (*api.DeleteObjectOutput, error) {
 	b, err := bucket(c, in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
@@ -590,6 +596,9 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 			action = "s3:DeleteObjectVersion"
 		}
 		err := c.Authorize(action, arn.ARN(b.arn()+"/"+id.Key))
+		if err == nil && id.ETag != "" && id.ETag != "*" {
+			err = c.Authorize("s3:GetObject", arn.ARN(b.arn()+"/"+id.Key))
+		}
 		switch {
 		case err != nil:
 		case id.VersionId != "" && !data.ValidVersion(id.VersionId):

@@ -111,7 +111,9 @@ func (s *Service) AWS() *service.Service {
 		key("s3:object-lock-mode", "{ObjectLockMode}"),
 		key("s3:object-lock-legal-hold", "{ObjectLockLegalHoldStatus}"),
 		service.Data, tagging)
-	preconditions := []service.Clause{key("s3:if-match", "{IfMatch}"), key("s3:if-none-match", "{IfNoneMatch}")}
+	// Who may compare an entity tag learns it: User Guide, "Conditional requests".
+	preconditions := []service.Clause{key("s3:if-match", "{IfMatch}"), key("s3:if-none-match", "{IfNoneMatch}"),
+		service.Also("s3:GetObject", nil, service.When("IfMatch"))}
 	creates := key("s3:ObjectCreationOperation", "true")
 	put := func(more ...service.Clause) []service.Clause {
 		return append(append([]service.Clause{action("s3:PutObject")}, more...), made...)
@@ -169,10 +171,10 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getBucketWebsite, bucket),
 		service.Handle(s.getObjectLockConfiguration, bucket, action("s3:GetBucketObjectLockConfiguration")),
 
-		service.Handle(s.putObject, object, put(creates, preconditions[0], preconditions[1])...),
+		service.Handle(s.putObject, object, put(append(preconditions, creates)...)...),
 		service.Handle(s.copyObject, object, put(
 			key("s3:x-amz-copy-source", "{CopySource}"), key("s3:x-amz-metadata-directive", "{MetadataDirective}"),
-			creates, preconditions[0], preconditions[1],
+			creates, preconditions[0], preconditions[1], preconditions[2],
 			service.Also("s3:GetObject", service.On(copySource), service.If(copiesCurrent)),
 			service.Also("s3:GetObjectVersion", service.On(copySource), service.If(copiesVersion), service.KeyOf("s3:versionid", copiedVersion)),
 			service.Also("s3:GetObjectTagging", service.On(copySource), service.If(s.copiesTags)),
@@ -183,7 +185,8 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getObjectAttributes, object, append(versioned("s3:GetObject", "s3:GetObjectVersion"), service.Data,
 			service.Also("s3:GetObjectAttributes", nil, service.Unless("VersionId")),
 			service.Also("s3:GetObjectVersionAttributes", nil, service.When("VersionId"), key("s3:versionid", "{VersionId}")))...),
-		service.Handle(s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data)...),
+		service.Handle(s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data,
+			service.Also("s3:GetObject", nil, service.If(comparesETag)))...),
 		service.Handle(s.deleteObjects, service.On(each), action("s3:DeleteObject"), service.PerItem, service.Data),
 		service.Handle(s.getObjectTagging, object, versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", service.Data)...),
 		service.Handle(s.putObjectTagging, object, versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", service.Data)...),
@@ -199,7 +202,7 @@ func (s *Service) AWS() *service.Service {
 			key("s3:ObjectCreationOperation", "false"), key("s3:x-amz-copy-source", "{CopySource}"),
 			service.Also("s3:GetObject", service.On(partSource), service.If(partOfCurrent)),
 			service.Also("s3:GetObjectVersion", service.On(partSource), service.If(partOfVersion), service.KeyOf("s3:versionid", partVersion))),
-		service.Handle(s.completeMultipartUpload, object, action("s3:PutObject"), creates, preconditions[0], preconditions[1], service.Data),
+		service.Handle(s.completeMultipartUpload, object, append(preconditions, action("s3:PutObject"), creates, service.Data)...),
 		service.Handle(s.abortMultipartUpload, object, service.Data),
 		service.Handle(s.listParts, object, action("s3:ListMultipartUploadParts"), service.Data),
 		service.Handle(s.listMultipartUploads, bucket, action("s3:ListBucketMultipartUploads"), service.Data),
