@@ -150,10 +150,15 @@ type reply struct {
 func (h *site) do(a actor, service string, r *http.Request, body []byte) reply {
 	h.t.Helper()
 	if a.id != "" {
-		signer := sigv4.Signer{AccessKeyID: a.id, SecretAccessKey: a.secret, SessionToken: a.token, Region: "us-east-1", Service: service}
-		signer.Sign(r, sigv4.Hash(body), time.Now())
+		sign(a, service, r, string(body), time.Now())
 	}
 	return h.send(r)
+}
+
+// sign signs a request as of a time.
+func sign(a actor, service string, r *http.Request, body string, at time.Time) {
+	signer := sigv4.Signer{AccessKeyID: a.id, SecretAccessKey: a.secret, SessionToken: a.token, Region: "us-east-1", Service: service}
+	signer.Sign(r, sigv4.Hash([]byte(body)), at)
 }
 
 func (h *site) send(r *http.Request) reply {
@@ -282,7 +287,7 @@ func allow(action, resource string) string {
 }
 
 func trust(principal string) string {
-	return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":"sts:AssumeRole"}}`
+	return `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"` + principal + `"},"Action":["sts:AssumeRole","sts:TagSession"]}}`
 }
 
 // A record is an audit record as it was written.
