@@ -29,6 +29,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/audit"
@@ -386,5 +387,8 @@ func (x *exchange) errorFor(err error) *wire.Error {
 		return &wire.Error{Code: "RequestTimeout", Status: 400, Message: "The connection was closed before the request was complete."}
 	}
 	x.server.Log.Error("a call failed", "requestID", x.id, "error", err)
+	if errors.Is(err, store.ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "The server's disk is full: the call was not carried out."}
+	}
 	return x.route.internalFailure()
 }
