@@ -18,6 +18,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -129,6 +130,12 @@ func (s *Server) lookup(accessKeyID, token string, now time.Time) (string, any, 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Done()
+	if len(r.TransferEncoding) > 0 {
+		// net/http does not show whether a Content-Length stood beside it. A proxy that
+		// goes by that one sees other requests behind this one than we do: RFC 9112, 6.1,
+		// has the connection closed, lest one request is smuggled in another.
+		w.Header().Set("Connection", "close")
+	}
 	if s.serveOperator(w, r) {
 		return
 	}
@@ -241,6 +248,9 @@ func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 		Presigned: sig.Presigned,
 		SignedAt:  sig.Time,
 		Headers:   r.Header.Get,
+	}
+	if r.TLS != nil {
+		src.TLS = strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")
 	}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		src.IP = peer.Addr().Unmap()
