@@ -14,20 +14,29 @@ import (
 	"testing"
 )
 
-// The tour of the README is typed into a shell, against a server on an empty directory,
-// and what the page says that the commands answer is compared with what they answer.
-// White space does not count, and an ellipsis stands for anything.
-func TestREADME(t *testing.T) {
+// The pages whose commands are typed into a shell, each against a server on an empty
+// directory. What a page says that a command answers is compared with what it answers:
+// white space does not count, and an ellipsis stands for anything.
+func TestPages(t *testing.T) {
+	for page, accounts := range map[string][]string{
+		"README.md":       nil,
+		"docs/stories.md": {"--account", "111122223333", "--account", "444455556666"},
+	} {
+		t.Run(page, func(t *testing.T) { testPage(t, page, accounts) })
+	}
+}
+
+func testPage(t *testing.T, name string, accounts []string) {
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Fatal("there is no aws command: scripts/install-test-deps installs it")
 	}
-	page, err := os.ReadFile("README.md")
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tour := consoleLines(string(page))
 	if len(tour) < 10 {
-		t.Fatalf("the README has %d commands", len(tour))
+		t.Fatalf("%s has %d commands", name, len(tour))
 	}
 
 	home := t.TempDir()
@@ -36,7 +45,7 @@ func TestREADME(t *testing.T) {
 		t.Fatalf("building iamd: %v\n%s", err, out)
 	}
 	env := []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true"}
-	serve(t, env, program, "serve", "--listen", "127.0.0.1:0")
+	serve(t, env, program, append([]string{"serve", "--listen", "127.0.0.1:0"}, accounts...)...)
 
 	// The aws command of some systems is too old for AWS_ENDPOINT_URL: the README says
 	// what to type, and it does no harm with a newer one. Then what it says to type
@@ -58,7 +67,7 @@ func TestREADME(t *testing.T) {
 		got, want := words(string(answer)), words(c.answer)
 		pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*")
 		if matched, err := regexp.MatchString(pattern, got); err != nil || !matched || want == "" && got != "" {
-			t.Errorf("$ %s\nanswers\n%s\nand the README says\n%s", c.command, answer, c.answer)
+			t.Errorf("$ %s\nanswers\n%s\nand the page says\n%s", c.command, answer, c.answer)
 		}
 	}
 }
