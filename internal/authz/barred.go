@@ -32,9 +32,6 @@ func Barred(c *service.Call, op *service.Op) error {
 
 // Refusal is the error that a refused call is answered with, in the words of its service.
 func Refusal(r *Request, d Decision) error {
-	if r.Object.Blocked != nil && !d.Explicit {
-		return r.Object.Blocked
-	}
 	same := r.Call.Account != "" && r.Call.Account == r.Owner()
 	if r.Service.Quoted && !same {
 		return &wire.Error{Code: "AccessDenied", Status: 403, Message: "Access Denied"}

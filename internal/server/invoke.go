@@ -105,8 +105,8 @@ func (d *deliberation) all(in any) error {
 }
 
 // one decides one more permission for a handler.
-func (d *deliberation) one(action policy.Action, resource arn.ARN) error {
-	return d.decide(service.Check{Action: action, Target: service.Target{ARN: resource}})
+func (d *deliberation) one(action policy.Action, resource arn.ARN, pairs ...service.Pair) error {
+	return d.decide(service.Check{Action: action, Target: service.Target{ARN: resource}, Pairs: pairs})
 }
 
 func (d *deliberation) decide(check service.Check) error {

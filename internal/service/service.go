@@ -49,8 +49,9 @@ type Call struct {
 	Source    Source
 
 	// Authorize decides one more permission, for answers that differ by item. It
-	// returns nil or the refusal to answer with; either is recorded.
-	Authorize func(policy.Action, arn.ARN) error
+	// returns nil or the refusal to answer with; either is recorded. Pairs are the
+	// condition keys of the item.
+	Authorize func(policy.Action, arn.ARN, ...Pair) error
 }
 
 // May reports whether the caller has one more permission.
@@ -65,6 +66,7 @@ type Source struct {
 	UserAgent string
 	Referer   string
 	Endpoint  string // scheme and host that the caller used
+	TLS       string // version of TLS between the peer and us, "1.3"; "" without, and behind a proxy
 	Presigned bool   // authenticated by the query string
 	SignedAt  time.Time
 	Headers   func(name string) string // the request's; nil outside HTTP
@@ -86,7 +88,6 @@ type Object struct {
 	Tag     func(key string) (string, bool)
 	TagKeys []string // for the explanation
 	Missing error    // what every caller is told where AWS says so before it decides (NoSuchBucket)
-	Blocked error    // a refusal that stands whatever the policies say (S3 Block Public Access)
 }
 
 // A Resource finds what a call is about, given the type of the operation's input.
@@ -163,6 +164,9 @@ type Pair struct {
 	Key   string // in lower case
 	Value policy.Value
 }
+
+// Is makes the pair of a single-valued condition key, named as AWS writes it.
+func Is(name, value string) Pair { return Pair{name, strings.ToLower(name), policy.String(value)} }
 
 // A Check is a need applied to one call and one resource.
 type Check struct {

@@ -155,7 +155,7 @@ func TestWrongTables(t *testing.T) {
 }
 
 func TestMay(t *testing.T) {
-	c := &Call{Authorize: func(a policy.Action, _ arn.ARN) error {
+	c := &Call{Authorize: func(a policy.Action, _ arn.ARN, _ ...Pair) error {
 		if a == "s3:ListBucket" {
 			return nil
 		}

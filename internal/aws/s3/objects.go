@@ -591,11 +591,14 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 	var ids []*api.ObjectIdentifier
 	for i := range in.Delete.Objects {
 		id := &in.Delete.Objects[i]
-		action := policy.Action("s3:DeleteObject")
+		action, keys := policy.Action("s3:DeleteObject"), []service.Pair(nil)
 		if id.VersionId != "" {
-			action = "s3:DeleteObjectVersion"
+			action, keys = "s3:DeleteObjectVersion", append(keys, service.Is("s3:versionid", id.VersionId))
 		}
-		err := c.Authorize(action, arn.ARN(b.arn()+"/"+id.Key))
+		if id.ETag != "" {
+			keys = append(keys, service.Is("s3:if-match", id.ETag))
+		}
+		err := c.Authorize(action, arn.ARN(b.arn()+"/"+id.Key), keys...)
 		if err == nil && id.ETag != "" && id.ETag != "*" {
 			err = c.Authorize("s3:GetObject", arn.ARN(b.arn()+"/"+id.Key))
 		}

@@ -248,6 +248,8 @@ func (s *Service) key(c *service.Call, check *service.Check, on *service.Object,
 	case "s3:signatureage": // milliseconds
 		age := c.Time.Sub(c.Source.SignedAt).Milliseconds()
 		return policy.String(strconv.FormatInt(max(age, 0), 10)), signed && !c.Source.SignedAt.IsZero()
+	case "s3:tlsversion":
+		return policy.String(c.Source.TLS), c.Source.TLS != ""
 	case "s3:x-amz-content-sha256":
 		if c.Source.Headers == nil {
 			return policy.Value{}, false
