@@ -22,7 +22,10 @@ func TestPages(t *testing.T) {
 		"README.md":       nil,
 		"docs/stories.md": {"--account", "111122223333", "--account", "444455556666"},
 	} {
-		t.Run(page, func(t *testing.T) { testPage(t, page, accounts) })
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			testPage(t, page, accounts)
+		})
 	}
 }
 
