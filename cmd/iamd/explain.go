@@ -12,12 +12,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/sigv4"
 )
@@ -39,7 +41,7 @@ audit records of DIR.
 To be told, one needs iam:GetRequestAuthorizationDetails in the account that made
 the call or in the one whose resource it was about; each sees what its own policies
 said, and the verdict of the other's. Unless --profile says who to be, the roots of
-all accounts in DIR/credentials are tried, and the first that is told anything is it.`,
+all accounts in DIR/credentials are asked, and what each is told is put together.`,
 		Example: `  iamd explain
   iamd explain 8f8a1a0e-6d2c-4e7c-9a54-0a1f9a1f2a3b
   iamd explain 8f8a1a0e-6d2c-4e7c-9a54-0a1f9a1f2a3b --json | jq .explanations[].reason`,
@@ -60,23 +62,20 @@ all accounts in DIR/credentials are tried, and the first that is told anything i
 					return err
 				}
 			}
-			text, err := t.details(cmd.Context(), id, cmd.Flags().Changed("profile"))
+			details, err := t.details(cmd.Context(), id, cmd.Flags().Changed("profile"))
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				_, err := cmd.OutOrStdout().Write(text)
-				return err
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(details)
 			}
-			var details server.Details
-			if err := json.Unmarshal(text, &details); err != nil {
-				return fmt.Errorf("reading the server's answer: %w", err)
-			}
-			return writeExplanations(cmd.OutOrStdout(), &details)
+			return writeExplanations(cmd.OutOrStdout(), details)
 		},
 	}
 	t.register(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the server's answer as it is")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, as the server answers it")
 	return cmd
 }
 
@@ -114,33 +113,82 @@ func lastRefusal(dir string) (string, error) {
 var errNotKept = errors.New("the server keeps no decision of this request for the account that asks")
 
 // details asks the server, as the profile or, unless that is the one to be, as
-// whichever root it answers.
-func (t *target) details(ctx context.Context, requestID string, onlyProfile bool) ([]byte, error) {
+// every root in the credentials, and puts together what they are told.
+func (t *target) details(ctx context.Context, requestID string, onlyProfile bool) (*server.Details, error) {
 	profiles := []string{t.profile}
-	if c, err := readCredentials(filepath.Join(t.data, "credentials")); err == nil && !onlyProfile {
+	if !onlyProfile {
+		c, err := readCredentials(filepath.Join(t.data, "credentials"))
+		if err != nil {
+			return nil, err
+		}
 		for _, name := range c.names() {
-			if ours(name) && name != t.profile {
+			if ours(name) && name != defaultProfile && name != t.profile {
 				profiles = append(profiles, name)
 			}
 		}
 	}
+	var all *server.Details
 	var first error
 	for _, profile := range profiles {
 		as := *t
 		as.profile = profile
-		text, err := as.ask(ctx, requestID)
-		if err == nil || !errors.Is(err, errNotKept) {
-			return text, err
-		}
-		if first == nil {
+		d, err := as.ask(ctx, requestID)
+		switch {
+		case err == nil && all == nil:
+			all = d
+		case err == nil:
+			combine(all, d)
+		case !errors.Is(err, errNotKept):
+			return nil, err
+		case first == nil:
 			first = err
 		}
 	}
-	return nil, first
+	if all == nil {
+		return nil, first
+	}
+	return all, nil
+}
+
+// combine adds to what one account was told what another was told of the same decisions.
+func combine(all, more *server.Details) {
+	for _, y := range more.Explanations {
+		i := slices.IndexFunc(all.Explanations, func(x *authz.Explanation) bool {
+			return x.Action == y.Action && x.Resource == y.Resource
+		})
+		if i < 0 {
+			all.Explanations = append(all.Explanations, y)
+			continue
+		}
+		x := all.Explanations[i]
+		for i, l := range x.Layers {
+			j := slices.IndexFunc(y.Layers, func(m authz.LayerExplanation) bool { return m.Layer == l.Layer })
+			if l.Account != "" && j >= 0 && y.Layers[j].Account == "" {
+				x.Layers[i] = y.Layers[j]
+			}
+		}
+		// A kind of policy that turns out not to be there was said to allow nothing.
+		x.Layers = slices.DeleteFunc(x.Layers, func(l authz.LayerExplanation) bool {
+			return l.Account != "" && !slices.ContainsFunc(y.Layers, func(m authz.LayerExplanation) bool { return m.Layer == l.Layer })
+		})
+		if x.Policy == "" && y.Policy != "" {
+			x.Policy, x.Reason = y.Policy, y.Reason
+		}
+		for _, k := range y.Context {
+			if !slices.ContainsFunc(x.Context, func(c authz.ContextKey) bool { return c.Key == k.Key }) {
+				x.Context = append(x.Context, k)
+			}
+		}
+		for _, k := range y.Missing {
+			if !slices.Contains(x.Missing, k) {
+				x.Missing = append(x.Missing, k)
+			}
+		}
+	}
 }
 
 // ask sends GET /authorization-details/{request id}.
-func (t *target) ask(ctx context.Context, requestID string) ([]byte, error) {
+func (t *target) ask(ctx context.Context, requestID string) (*server.Details, error) {
 	endpoint, err := t.url()
 	if err != nil {
 		return nil, err
@@ -171,7 +219,11 @@ func (t *target) ask(ctx context.Context, requestID string) ([]byte, error) {
 	}
 	switch response.StatusCode {
 	case http.StatusOK:
-		return text, nil
+		var d server.Details
+		if err := json.Unmarshal(text, &d); err != nil {
+			return nil, fmt.Errorf("reading the server's answer: %w", err)
+		}
+		return &d, nil
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%w: %s", errNotKept, requestID)
 	}

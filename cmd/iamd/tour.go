@@ -315,18 +315,14 @@ func reason(x *authz.Explanation) string {
 func (t *tour) details(account string) (*server.Details, error) {
 	as := *t.target
 	as.profile = rootPrefix + account
-	text, err := as.ask(t.ctx, t.lastRequest)
+	d, err := as.ask(t.ctx, t.lastRequest)
 	if err != nil {
-		return nil, err
-	}
-	var d server.Details
-	if err := json.Unmarshal(text, &d); err != nil {
 		return nil, err
 	}
 	if len(d.Explanations) == 0 {
 		return nil, errNotKept
 	}
-	return &d, nil
+	return d, nil
 }
 
 // decision is that of the last call: the refusal, or the one on the operation itself.
