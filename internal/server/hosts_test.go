@@ -1,0 +1,67 @@
+package server_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iamd-dev/iamd/internal/awstest"
+	"github.com/iamd-dev/iamd/internal/sigv4"
+)
+
+// A bucket is found in the host name as in the path, under the names that the
+// configuration gives and under s3.anything.
+func TestVirtualHosts(t *testing.T) {
+	s := awstest.Start(t, account)
+	root := s.Root(account)
+	signer := sigv4.Signer{AccessKeyID: root.AccessKeyID, SecretAccessKey: root.SecretAccessKey, Region: "us-east-1", Service: "s3"}
+	send := func(method, host, path, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(method, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		b, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(b)
+	}
+	for _, c := range []struct {
+		method, host, path, body string
+		status                   int
+		want                     string
+	}{
+		{"PUT", "files.s3.localhost:4600", "/", "", 200, ""},
+		{"PUT", "files.s3.localhost", "/a/b%20c", "hello", 200, ""},
+		{"GET", "localhost", "/files/a/b%20c", "", 200, "hello"},
+		{"GET", "files.s3.eu-west-1.amazonaws.com", "/a/b%20c", "", 200, "hello"},
+		{"GET", "FILES.S3.Localhost", "/a/b%20c", "", 200, "hello"},
+		{"GET", "files.localhost", "/a/b%20c", "", 200, "hello"},
+		{"GET", "files.s3.localhost", "/?list-type=2&prefix=a%2F", "", 200, "<Key>a/b c</Key>"},
+		// A dot in the bucket, and names that only look like one.
+		{"PUT", "a.s3.b.s3.localhost", "/", "", 200, ""},
+		{"GET", "s3.localhost", "/", "", 200, "<Name>a.s3.b</Name>"},
+		{"GET", "localhost", "/", "", 200, "<Name>files</Name>"},
+		{"GET", "127.0.0.1:4600", "/files/a/b%20c", "", 200, "hello"},
+		{"GET", "[::1]:4600", "/files/a/b%20c", "", 200, "hello"},
+		{"GET", "files.example.com", "/a/b%20c", "", 404, "NoSuchBucket"},
+		{"GET", "other.s3.localhost", "/a/b%20c", "", 404, "NoSuchBucket"},
+		// With the bucket in the host, the path is all key.
+		{"GET", "files.s3.localhost", "/files/a/b%20c", "", 404, "NoSuchKey"},
+	} {
+		status, body := send(c.method, c.host, c.path, c.body)
+		if status != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s%s: got %d %q, want %d with %q", c.method, c.host, c.path, status, body, c.status, c.want)
+		}
+	}
+}
