@@ -20,7 +20,6 @@ import (
 	"github.com/iamd-dev/iamd/internal/reference"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
-	"github.com/iamd-dev/iamd/policy"
 )
 
 const account = "123456789012"
@@ -167,8 +166,7 @@ func sampleCall(db *store.DB) *service.Call {
 	return &service.Call{
 		Account: account, Caller: identity.UserCaller(sampleUser(), "AKIASAMPLE"), State: db.View(), Time: time.Unix(1_800_000_000, 0).UTC(),
 		RequestID: "sample", Region: "us-east-1",
-		Source:    service.Source{IP: netip.MustParseAddr("127.0.0.1"), Headers: func(string) string { return "" }},
-		Authorize: func(_ policy.Action, _ arn.ARN) error { return nil },
+		Source: service.Source{IP: netip.MustParseAddr("127.0.0.1"), Headers: func(string) string { return "" }},
 	}
 }
 
