@@ -92,15 +92,20 @@ type Decision struct {
 // Decide answers the question. With x not nil it writes the explanation there.
 func Decide(r *Request, x *Explanation) Decision {
 	l := collect(r)
+	return r.decide(&l, r, x)
+}
+
+// decide answers the question by these policies, where the condition keys are those of keys.
+func (r *Request) decide(l *Layers, keys policy.Context, x *Explanation) Decision {
 	q := policy.Request{
 		Principal: principal(r.Call.Caller),
 		Bounded:   l.Bounded,
 		Action:    r.Check.Action,
 		Resource:  r.Check.ARN,
-		Context:   r,
+		Context:   keys,
 	}
 	same := r.Call.Account != "" && r.Call.Account == r.Owner()
-	d := combine(&l, &q, same, r.Call.Caller.Type, x)
+	d := combine(l, &q, same, r.Call.Caller.Type, x)
 	if x != nil {
 		x.describe(r, d)
 	}
