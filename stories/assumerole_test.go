@@ -113,7 +113,9 @@ func TestAssumeRoleAcrossAccounts(t *testing.T) {
 		!strings.Contains(out, "inline policy may of user alice\n") || strings.Contains(out, accountA+":root") {
 		t.Errorf("account B is told:\n%s", out)
 	}
-	var details struct{ Explanations []struct{ Decision, DecidedBy string } }
+	var details struct {
+		Explanations []struct{ Decision, DecidedBy string }
+	}
 	if err := json.Unmarshal([]byte(s.iamd("explain", m[1], "--json")), &details); err != nil || len(details.Explanations) != 1 ||
 		details.Explanations[0].Decision != "implicitDeny" || details.Explanations[0].DecidedBy != "role trust policy" {
 		t.Errorf("iamd explain --json: %+v, %v", details, err)
@@ -140,7 +142,9 @@ func TestProfileWithRole(t *testing.T) {
 		{"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::reports/*"}]}`)
 	b.aws("iam", "create-user", "--user-name", "alice")
 	b.aws("iam", "put-user-policy", "--user-name", "alice", "--policy-name", "may", "--policy-document", allowing("sts:AssumeRole", roleARN))
-	var out struct{ AccessKey struct{ AccessKeyId, SecretAccessKey string } }
+	var out struct {
+		AccessKey struct{ AccessKeyId, SecretAccessKey string }
+	}
 	if err := json.Unmarshal([]byte(b.aws("iam", "create-access-key", "--user-name", "alice")), &out); err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +260,9 @@ func TestAssumeRoleInOneAccount(t *testing.T) {
 	// A user made again under a name that the role trusts is somebody else.
 	root.aws("iam", "update-assume-role-policy", "--role-name", "Auditor", "--policy-document", trusting("arn:aws:iam::"+account+":user/other"))
 	other.aws(assume...)
-	var keys struct{ AccessKeyMetadata []struct{ AccessKeyId string } }
+	var keys struct {
+		AccessKeyMetadata []struct{ AccessKeyId string }
+	}
 	if err := json.Unmarshal([]byte(root.aws("iam", "list-access-keys", "--user-name", "other")), &keys); err != nil {
 		t.Fatal(err)
 	}
