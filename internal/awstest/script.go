@@ -183,7 +183,7 @@ func (s *script) line(line string) error {
 	fail := args[0] == "!"
 	if fail {
 		if args = args[1:]; len(args) == 0 {
-			return errors.New("nothing stands after !")
+			return errors.New("a ! stands before a command")
 		}
 	}
 	name := args[0]
@@ -192,7 +192,7 @@ func (s *script) line(line string) error {
 	case !ok:
 		return fmt.Errorf("unknown command %q; there are %s", name, strings.Join(slices.Sorted(maps.Keys(commands)), ", "))
 	case fail && !c.bang:
-		return fmt.Errorf("%s cannot stand after !", name)
+		return fmt.Errorf("a ! cannot stand before %s", name)
 	case len(args) < c.min || c.max >= 0 && len(args) > c.max:
 		return fmt.Errorf("%s does not take %d arguments", name, len(args))
 	}
@@ -480,7 +480,7 @@ func match(name, text string, not bool, args []string) error {
 	if n, ok := strings.CutPrefix(args[0], "-count="); ok {
 		var err error
 		if count, err = strconv.Atoi(n); err != nil || len(args) != 2 || not {
-			return errors.New("the form is -count=N REGEXP, without !")
+			return errors.New("the form is -count=N REGEXP, with no ! before it")
 		}
 	} else if len(args) != 1 {
 		return fmt.Errorf("%s takes one regular expression; has it white space, it stands in quotes", name)
