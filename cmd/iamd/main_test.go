@@ -3,11 +3,16 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -312,3 +317,29 @@ func TestTourStopsWhereItIsNotTrue(t *testing.T) {
 		t.Errorf("a tour of nothing: %v\n%s", err, &out)
 	}
 }
+
+// Each piece of a body has its time, and the call after the body has all of it.
+func TestBodiesThatStopComing(t *testing.T) {
+	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+	r := httptest.NewRequest(http.MethodPut, "/b/k", iotest.OneByteReader(strings.NewReader("ab")))
+	impatient(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if text, err := io.ReadAll(r.Body); err != nil || string(text) != "ab" {
+			t.Errorf("the body is %q, %v", text, err)
+		}
+	})).ServeHTTP(w, r)
+	if n := len(w.set); n != 4 || !w.set[n-1].IsZero() {
+		t.Fatalf("deadlines were %v, not one for each read and none at the end", w.set)
+	}
+	for _, at := range w.set[:3] {
+		if left := time.Until(at); left <= 0 || left > bodyTimeout {
+			t.Errorf("a read has %v", left)
+		}
+	}
+}
+
+type deadlines struct {
+	*httptest.ResponseRecorder
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error { d.set = append(d.set, t); return nil }

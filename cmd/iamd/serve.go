@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -71,9 +72,11 @@ A configuration file has the names of the flags:
 }
 
 // How patient the server is. There is no limit on the time that a whole request or
-// answer takes, because objects may be large and networks slow.
+// answer takes, because objects may be large and networks slow; but a body whose
+// next byte does not come is given up.
 const (
 	headerTimeout  = 10 * time.Second
+	bodyTimeout    = time.Minute
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10 // S3's metadata, a session token and a presigned query fit many times
 	drainTimeout   = 10 * time.Second
@@ -111,7 +114,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 		log.Warn("others can read what passes over this network: give --tls-cert and --tls-key, or listen on loopback", "listen", listener.Addr().String())
 	}
 	web := &http.Server{
-		Handler:           h.server,
+		Handler:           impatient(h.server),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -140,6 +143,33 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 		log.Warn("calls in flight were cut off", "after", drainTimeout)
 	}
 	return nil
+}
+
+// impatient serves by h, and gives bodies up that stop coming.
+func impatient(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = &impatientBody{r.Body, http.NewResponseController(w)}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// An impatientBody gives the peer bodyTimeout for each piece.
+type impatientBody struct {
+	io.ReadCloser
+	connection *http.ResponseController
+}
+
+func (b *impatientBody) Read(p []byte) (int, error) {
+	if err := b.connection.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil { // after the body, net/http waits on the connection for as long as the call takes
+		b.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // url is how clients on this machine reach the listener.

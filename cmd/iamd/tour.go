@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -362,6 +363,10 @@ func (t *tour) explain(who *actor) error {
 // record prints the audit record of the last call, where the audit log can be read.
 func (t *tour) record() error {
 	dir := filepath.Join(t.target.data, "audit")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		t.tell("(The record is on the server's machine, in the audit folder of its data directory; its request id is %s.)", t.lastRequest)
+		return nil
+	}
 	for e, err := range audit.Read(dir, audit.Filter{RequestID: t.lastRequest}) {
 		if err != nil {
 			return fmt.Errorf("reading the audit record: %w", err)
