@@ -38,12 +38,14 @@ const order = `
 	sigv4 < server
 
 	# A service sees the table that it fills in, and never another service, the decision
-	# or the pipeline.
+	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
+	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
+	authz, data, aws/iam/api < aws/iam
 
 	# The program and the tests' server know everything.
-	server, aws/*, store/etcd, reference < awstest
-	server, aws/*, store/etcd, reference < cmd/iamd
+	server, aws/*, aws/iam, store/etcd, reference < awstest
+	server, aws/*, aws/iam, store/etcd, reference < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -33,7 +33,7 @@
 // # What is not here
 //
 // Passwords, MFA devices, certificates, SSH keys, service credentials, identity
-// providers, the simulator and reports; declined.txt tells why, one line each. Of
+// providers and reports; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
 package iam
@@ -120,6 +120,11 @@ func (s *Service) AWS() *service.Service {
 		bounded(users, deleteBoundary[api.DeleteUserPermissionsBoundaryInput](s, users)),
 		service.Handle(putBoundary[api.PutRolePermissionsBoundaryInput](s, roles), role, boundary),
 		bounded(roles, deleteBoundary[api.DeleteRolePermissionsBoundaryInput](s, roles)),
+
+		service.Handle(s.simulateCustomPolicy, service.Any),
+		service.Handle(s.simulatePrincipalPolicy, policySource, sourceChecked[api.SimulatePrincipalPolicyInput]()),
+		service.Handle(s.getContextKeysForCustomPolicy, service.Any),
+		service.Handle(s.getContextKeysForPrincipalPolicy, policySource, sourceChecked[api.GetContextKeysForPrincipalPolicyInput]()),
 
 		service.Handle(s.getAccountSummary, service.Any),
 		service.Handle(s.getAccountAuthorizationDetails, service.Any),
