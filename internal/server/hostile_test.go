@@ -748,7 +748,7 @@ func TestHostileXML(t *testing.T) {
 		{"ten thousand elements in each other", "/b-1?tagging", strings.Repeat("<Tagging>", 10000) + strings.Repeat("</Tagging>", 10000)},
 		{"a status that is none", "/b-1?versioning", "<VersioningConfiguration><Status>Perhaps</Status></VersioningConfiguration>"},
 		{"a boolean that is none", "/b-1?publicAccessBlock", "<PublicAccessBlockConfiguration><BlockPublicAcls>perhaps</BlockPublicAcls></PublicAccessBlockConfiguration>"},
-		{"two megabytes", "/b-1?tagging", tags(strings.Repeat(" ", 2<<20))},
+		{"five megabytes", "/b-1?tagging", tags(strings.Repeat(" ", 5<<20))},
 		{"no keys to delete", "POST /b-1?delete", "<Delete></Delete>"},
 		{"1,001 keys to delete", "POST /b-1?delete", "<Delete>" + strings.Repeat("<Object><Key>k</Key></Object>", 1001) + "</Delete>"},
 		{"a key to delete that is none", "POST /b-1?delete", "<Delete><Object></Object></Delete>"},
@@ -772,4 +772,27 @@ func TestHostileXML(t *testing.T) {
 	if a := h.s3(root, "GET", "/b-1?max-keys="+strconv.Itoa(-1), ""); a.status != 400 {
 		t.Errorf("max-keys=-1: %d", a.status)
 	}
+}
+
+// The largest documents that S3 takes are not too large.
+func TestLargestDocuments(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	root := h.roots[ours]
+	h.well(h.s3(root, "PUT", "/b-1", ""))
+	var parts, keys strings.Builder
+	for i := range 10000 {
+		fmt.Fprintf(&parts, `<Part><ChecksumSHA256>%s</ChecksumSHA256><ETag>&quot;%032x&quot;</ETag><PartNumber>%d</PartNumber></Part>`, strings.Repeat("A", 43)+"=", i, i+1)
+	}
+	upload := h.well(h.s3(root, "POST", "/b-1/k?uploads", "", "X-Amz-Checksum-Algorithm", "SHA256")).element("UploadId")
+	h.refused(h.s3(root, "POST", "/b-1/k?uploadId="+upload, "<CompleteMultipartUpload>"+parts.String()+"</CompleteMultipartUpload>"), 400, "InvalidPart")
+	for i := range 1000 {
+		fmt.Fprintf(&keys, `<Object><Key>%01024d</Key><VersionId>null</VersionId></Object>`, i)
+	}
+	a := h.well(h.s3(root, "POST", "/b-1?delete", "<Delete>"+keys.String()+"</Delete>"))
+	if n := strings.Count(a.body, "<Deleted>"); n != 1000 {
+		t.Errorf("%d of 1,000 keys are deleted", n)
+	}
+	document := strings.Replace(allow("s3:GetObject", "*"), "{", "{"+strings.Repeat(" ", 131072-len(allow("s3:GetObject", "*"))), 1)
+	h.well(h.query(root, "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", document))
 }

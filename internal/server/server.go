@@ -46,6 +46,10 @@ import (
 // percent-encoded, fits.
 const maxBody = 1 << 20
 
+// maxDocument is the largest document of an S3 call: 10,000 parts to complete an
+// upload of, with their checksums, or 1,000 keys of 1,024 bytes to delete.
+const maxDocument = 4 << 20
+
 // A Config is what a server is made of. All fields are needed unless they say otherwise.
 type Config struct {
 	DB        *store.DB
@@ -206,7 +210,7 @@ func (x *exchange) serve() error {
 			}
 			r.Body = stream
 			if !op.Wire.Streams() {
-				if body, err = readStream(x.w, r); err != nil {
+				if body, err = readDocument(x.w, r); err != nil {
 					return err
 				}
 			}
@@ -291,28 +295,36 @@ func (s *Server) trusted(ip netip.Addr) bool {
 
 // readBody reads a body that is verified whole.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return nil, &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
-	}
-	if r.ContentLength == 0 {
+	tooLarge := &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
+	switch {
+	case r.ContentLength > maxBody:
+		return nil, tooLarge
+	case r.ContentLength == 0:
 		return nil, nil
-	}
-	if r.ContentLength > 0 {
+	case r.ContentLength > 0 && r.ContentLength <= mostPromised:
 		body := make([]byte, r.ContentLength)
 		if _, err := io.ReadFull(r.Body, body); err != nil {
 			return nil, &wire.Error{Code: "IncompleteBody", Status: 400, Message: "The request body ended before its Content-Length."}
 		}
 		return body, nil
 	}
-	return readStream(w, r)
+	return readStream(w, r, maxBody, tooLarge)
 }
 
-// readStream reads a body whose length is not known, or is not to be trusted.
-func readStream(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+// mostPromised is how much room is set aside for a body that somebody, of whom we
+// do not know yet who it is, promises to send.
+const mostPromised = 32 << 10
+
+// readDocument reads a body that is verified as it is read.
+func readDocument(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	return readStream(w, r, maxDocument, &wire.Error{Code: "MaxMessageLengthExceeded", Status: 400, Message: "Your request was too big."})
+}
+
+func readStream(w http.ResponseWriter, r *http.Request, most int64, tooLarge error) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
+		return nil, tooLarge
 	}
 	var auth *sigv4.Error
 	if err != nil && !errors.As(err, &auth) {
