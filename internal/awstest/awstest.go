@@ -35,9 +35,10 @@
 //	{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
 //
 // A script is a txtar archive: commands, one a line, and then files. A line that
-// begins with # is a comment. Words are separated by white space; within single
-// quotes white space and $ mean nothing, and ” is a quote. Outside of them $name
-// and ${name} are replaced by the variable; one that is not set is an error.
+// begins with # is a comment. Words are separated by white space. Within single
+// quotes white space and $ mean nothing, and two quotes in a row are one. Outside
+// of them $name and ${name} are replaced by the variable; one that is not set is an
+// error.
 //
 // A command that does not go as it says fails the test: an operation that is
 // refused, one with ! before it that is not, an unknown command, a file of the
