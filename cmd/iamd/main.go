@@ -17,6 +17,7 @@
 //	address       where it answers, for the other subcommands
 //	audit/        CloudTrail records, a file a day
 //	credentials   root access keys, as ~/.aws/credentials has them
+//	decisions/    why recent calls were refused, for explain
 //	etcd/         users, roles, policies, buckets
 //	lock          taken while a server runs: one directory, one server
 //	master.key    opens the secrets in etcd/; keep a copy somewhere else
