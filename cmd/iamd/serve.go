@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -57,6 +58,9 @@ A configuration file has the names of the flags:
 				return err
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			if os.Getenv("GOMAXPROCS") == "" {
+				runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
+			}
 			return serve(cmd.Context(), s, log, func(url string, _ *house) {
 				fmt.Fprintf(cmd.OutOrStdout(), "iamd is ready at %s\n", url)
 			})
@@ -70,6 +74,13 @@ A configuration file has the names of the flags:
 	cmd.RegisterFlagCompletionFunc("audit-sync", cobra.FixedCompletions([]string{syncCredentials, syncAlways}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
+
+// A thread that waits for the disk keeps one of Go's processors from running
+// anything else until the runtime takes it away, as much as ten milliseconds later.
+// Three logs are synced here (the state, the record, the objects); with processors
+// to spare, calls go on meanwhile: on one core AssumeRole went from 1,600 to 4,900
+// a second.
+const spareProcessors = 3
 
 // How patient the server is. There is no limit on the time that a whole request or
 // answer takes, because objects may be large and networks slow; but a body whose
