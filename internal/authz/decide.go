@@ -279,7 +279,7 @@ func principal(c *identity.Caller) policy.Principal {
 	case c.Role != nil:
 		p.Role, p.ID = arn.ARN(c.Role.Arn), c.Role.RoleId
 	case c.Type == identity.FederatedUser && c.User != nil:
-		p.User = arn.ARN(c.User.Arn)
+		p.User, p.ID = arn.ARN(c.User.Arn), c.User.UserId
 	case c.User != nil:
 		p.ID = c.User.UserId
 	}
