@@ -25,7 +25,7 @@ const detailsService = "iam-toolbox"
 
 // routeService finds the service.
 func (s *Server) routeService(r *http.Request) (route, error) {
-	name := scopeService(r)
+	_, _, name, _ := sigv4.Claimed(r)
 	switch {
 	case name == detailsService:
 		id, ok := strings.CutPrefix(r.URL.Path, "/authorization-details/")
@@ -54,26 +54,6 @@ func (s *Server) routeService(r *http.Request) (route, error) {
 		return route{svc: svc}, nil
 	}
 	return route{}, &wire.Error{Code: "MissingAuthenticationToken", Status: 403, Message: "Request is missing Authentication Token"}
-}
-
-// scopeService is the service in the credential scope of a request, signed by
-// header or by query; "" when there is none.
-func scopeService(r *http.Request) string {
-	credential := ""
-	if h := r.Header.Get("Authorization"); h != "" {
-		_, after, ok := strings.Cut(h, "Credential=")
-		if !ok {
-			return ""
-		}
-		credential, _, _ = strings.Cut(after, ",")
-	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
-		credential = r.URL.Query().Get("X-Amz-Credential")
-	}
-	parts := strings.Split(credential, "/")
-	if n := len(parts); n >= 5 { // an access key id may hold slashes, the scope does not
-		return parts[n-2]
-	}
-	return ""
 }
 
 func isForm(r *http.Request) bool {

@@ -251,6 +251,7 @@ func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 		Referer:   r.Referer(),
 		Presigned: sig.Presigned,
 		SignedAt:  sig.Time,
+		Host:      r.Host,
 		Headers:   r.Header.Get,
 	}
 	if r.TLS != nil {
@@ -276,11 +277,6 @@ func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 			}
 		}
 	}
-	scheme := "http://"
-	if src.Secure {
-		scheme = "https://"
-	}
-	src.Endpoint = scheme + r.Host
 	return src
 }
 

@@ -65,11 +65,19 @@ type Source struct {
 	Secure    bool       // the peer speaks TLS
 	UserAgent string
 	Referer   string
-	Endpoint  string // scheme and host that the caller used
+	Host      string // that the caller used
 	TLS       string // version of TLS between the peer and us, "1.3"; "" without, and behind a proxy
 	Presigned bool   // authenticated by the query string
 	SignedAt  time.Time
 	Headers   func(name string) string // the request's; nil outside HTTP
+}
+
+// Endpoint is the scheme and host that the caller used.
+func (s *Source) Endpoint() string {
+	if s.Secure {
+		return "https://" + s.Host
+	}
+	return "http://" + s.Host
 }
 
 // A Target is one resource that a call is about.

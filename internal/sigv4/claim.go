@@ -39,11 +39,14 @@ func Claimed(r *http.Request) (accessKeyID, region, service string, ok bool) {
 	} else {
 		credential, _ = queryValue(r.URL.RawQuery, "X-Amz-Credential")
 	}
-	parts := strings.Split(strings.TrimSpace(credential), "/")
-	if len(parts) != 5 {
+	accessKeyID, rest, _ := strings.Cut(strings.TrimSpace(credential), "/")
+	_, rest, _ = strings.Cut(rest, "/") // the date
+	region, rest, _ = strings.Cut(rest, "/")
+	service, last, ok := strings.Cut(rest, "/")
+	if !ok || strings.Contains(last, "/") {
 		return "", "", "", false
 	}
-	return parts[0], parts[2], parts[3], true
+	return accessKeyID, region, service, true
 }
 
 // parse reads the signature of a request from its header or its query.

@@ -138,7 +138,7 @@ func (s *Service) completeMultipartUpload(ctx context.Context, c *service.Call, 
 		return nil, noUpload(b, in.UploadId, err)
 	}
 	out := &api.CompleteMultipartUploadOutput{
-		Location: c.Source.Endpoint + "/" + in.Bucket + "/" + in.Key, Bucket: in.Bucket, Key: in.Key,
+		Location: c.Source.Endpoint() + "/" + in.Bucket + "/" + in.Key, Bucket: in.Bucket, Key: in.Key,
 		ETag: quoted(o.ETag), VersionId: b.shownVersion(o.VersionID), ServerSideEncryption: aes256,
 	}
 	setChecksum(out, o.Checksum)
