@@ -62,6 +62,23 @@ func TestOneServerOneDirectory(t *testing.T) {
 	open(t, dir, Options{}) // free again
 }
 
+// A lock that cannot hold its owner's number would leave the next server's message
+// with an older one's. A device that is always full stands for such a file.
+func TestLockThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	log, err := Open(t.Context(), dir, Options{})
+	if err == nil {
+		log.Close()
+		t.Fatal("Open succeeded without writing its process number")
+	}
+	if want := "writing " + filepath.Join(dir, "lock"); !strings.Contains(err.Error(), want) {
+		t.Errorf("Open = %q, want %q in it", err, want)
+	}
+}
+
 // What cannot be opened is an error of Open, and neither the end of the
 // process nor an empty state.
 func TestUnusableDirectories(t *testing.T) {
