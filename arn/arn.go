@@ -36,7 +36,7 @@ func Parse(s string) (ARN, error) {
 	a := ARN(s)
 	switch {
 	case !strings.HasPrefix(s, "arn:"):
-		return "", fmt.Errorf("arn: %q does not begin with arn:", s)
+		return "", fmt.Errorf("arn: %q does not begin with \"arn:\"", s)
 	case strings.Count(s, ":") < 5:
 		return "", fmt.Errorf("arn: %q has fewer than six parts", s)
 	case a.Partition() == "":

@@ -41,9 +41,9 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for _, test := range []struct{ text, want string }{
-		{"", `arn: "" does not begin with arn:`},
-		{"*", `arn: "*" does not begin with arn:`},
-		{"ARN:aws:s3:::x", `arn: "ARN:aws:s3:::x" does not begin with arn:`},
+		{"", `arn: "" does not begin with "arn:"`},
+		{"*", `arn: "*" does not begin with "arn:"`},
+		{"ARN:aws:s3:::x", `arn: "ARN:aws:s3:::x" does not begin with "arn:"`},
 		{"arn:aws:s3::x", `arn: "arn:aws:s3::x" has fewer than six parts`},
 		{"arn::s3:::x", `arn: "arn::s3:::x" has no partition`},
 		{"arn:aws::::x", `arn: "arn:aws::::x" has no service`},

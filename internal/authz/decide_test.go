@@ -300,4 +300,3 @@ func TestLimitsOnlyLimit(t *testing.T) {
 		}
 	}
 }
-

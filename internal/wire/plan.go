@@ -48,7 +48,6 @@ type plan struct {
 	// which is the root's own text; body says that members travel in the body.
 	payload, text int
 	body          bool
-	fixed         int // fields that one presence set holds
 }
 
 // A value is a type on the wire.

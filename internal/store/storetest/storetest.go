@@ -376,7 +376,7 @@ func privateCopies(t *testing.T, log func() store.Log) {
 	if got := items.Get(db.View(), "a").Tags["k"]; got != "v" {
 		t.Errorf("the tag is %q, want the value at Put, v", got)
 	}
-	if items.Get(db.View(), "a") != items.Get(db.View(), "a") {
+	if first, second := items.Get(db.View(), "a"), items.Get(db.View(), "a"); first != second {
 		t.Error("two reads of a snapshot decoded the value twice")
 	}
 }
