@@ -43,6 +43,9 @@ const order = `
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api < aws/iam
 
+	# Policies are linted with what AWS publishes about its services.
+	policy, reference < lint < cmd/iamd
+
 	# The program and the tests' server know everything.
 	server, aws/*, aws/iam, store/etcd, reference < awstest
 	server, aws/*, aws/iam, store/etcd, reference < cmd/iamd
