@@ -6,6 +6,7 @@
 //	aws sts get-caller-identity
 //	iamd tour               # the stories of AssumeRole, played through the AWS SDK
 //	iamd explain REQUEST-ID # why a call was allowed or refused
+//	iamd lint FILE...       # mistakes in policies
 //
 // Each subcommand is in the file of its name. What a server is made of stands in
 // house.go, which services it has in services.go. Settings are flags and, under
@@ -86,7 +87,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newExplain(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newExplain(), newLint(), newTour(), newVersion())
 	return root
 }
 
