@@ -1,5 +1,12 @@
 package policy
 
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
 // Actions are compared without regard to case, in ASCII: no other letters occur
 // in them, and no other letter may pass for one.
 
@@ -43,34 +50,6 @@ func foldPrefix(s, prefix string) bool {
 	return true
 }
 
-// An actionPattern is one item of Action or NotAction.
-type actionPattern struct {
-	text string // lower case; of a prefix, without its star
-	form form
-}
-
-type form uint8
-
-const (
-	formGlob   form = iota // wildcards anywhere
-	formAny                // "*"
-	formExact              // no wildcards
-	formPrefix             // one star, at the end
-)
-
-func compileAction(s string) actionPattern {
-	s = lowered(s)
-	switch star := firstWildcard(s); {
-	case s == "*":
-		return actionPattern{s, formAny}
-	case star == len(s):
-		return actionPattern{s, formExact}
-	case star == len(s)-1 && s[star] == '*':
-		return actionPattern{s[:star], formPrefix}
-	}
-	return actionPattern{s, formGlob}
-}
-
 // firstWildcard gives the index of the first star or question mark, or the length of s.
 func firstWildcard(s string) int {
 	for i := range len(s) {
@@ -81,16 +60,181 @@ func firstWildcard(s string) int {
 	return len(s)
 }
 
-func (p *actionPattern) match(a Action) bool {
-	switch p.form {
-	case formAny:
-		return true
-	case formExact:
-		return foldEqual(string(a), p.text)
-	case formPrefix:
-		return foldPrefix(string(a), p.text)
+// An actionIndex holds the patterns of Action or NotAction elements, each once, so
+// that those that match an action are found without looking at the others: first
+// by the service, then by halving the sorted patterns of that service.
+//
+//	pattern       literal        parent
+//	s3:*          s3:            none
+//	s3:get*       s3:get         s3:*
+//	s3:getobject  s3:getobject   s3:get*
+//	s3:put*       s3:put         s3:*
+//
+// Whatever matches s3:GetObjectAcl has a literal that begins it. The last literal
+// that is not behind it in the alphabet, s3:getobject, leads to all of those: they
+// are that one and its parents.
+type actionIndex struct {
+	patterns []actionPattern // by service and literal; those whose service is not plain come first
+	wild     int32           // how many these are
+	services []span          // hash table: the patterns of a service, in the place of its hash or the next that is free
+}
+
+// An actionPattern is one item of Action or NotAction.
+type actionPattern struct {
+	text    string // lower case
+	literal int32  // length of what stands before the first wildcard
+	parent  int32  // the nearest pattern before this one with whose literal this one's begins, or -1
+	class   int32  // of a Program
+}
+
+// A span is a piece of a list.
+type span struct{ from, to int32 }
+
+// newActionIndex makes an index of patterns that have a text, each another one, and a class.
+func newActionIndex(patterns []actionPattern) actionIndex {
+	for i := range patterns {
+		patterns[i].literal = int32(firstWildcard(patterns[i].text))
 	}
-	return foldGlob(p.text, string(a))
+	slices.SortFunc(patterns, func(p, q actionPattern) int {
+		return cmp.Or(strings.Compare(p.service(), q.service()), strings.Compare(p.text[:p.literal], q.text[:q.literal]))
+	})
+	for i := range patterns {
+		p := &patterns[i]
+		p.parent = int32(i) - 1
+		for p.parent >= 0 && !patterns[p.parent].begins(p) {
+			p.parent = patterns[p.parent].parent
+		}
+	}
+
+	x := actionIndex{patterns: patterns}
+	var spans []span
+	for i := range patterns {
+		switch service := patterns[i].service(); {
+		case service == "":
+			x.wild++
+		case i == 0 || patterns[i-1].service() != service:
+			spans = append(spans, span{int32(i), int32(i) + 1})
+		default:
+			spans[len(spans)-1].to++
+		}
+	}
+	if len(spans) > 0 {
+		x.services = make([]span, 1<<bits.Len(uint(2*len(spans)-1))) // half of it stays free
+	}
+	for _, s := range spans {
+		_, hash := service(patterns[s.from].text)
+		mask := uint32(len(x.services) - 1)
+		for x.services[hash&mask] != (span{}) {
+			hash++
+		}
+		x.services[hash&mask] = s
+	}
+	return x
+}
+
+// begins says whether the literal of q, which is of the same service, begins with that of p.
+func (p *actionPattern) begins(q *actionPattern) bool {
+	return p.service() == q.service() && strings.HasPrefix(q.text[:q.literal], p.text[:p.literal])
+}
+
+// service gives the service of the pattern, or "" when it has a wildcard there.
+func (p *actionPattern) service() string {
+	s, _ := service(p.text)
+	if len(s) > int(p.literal) {
+		return ""
+	}
+	return s
+}
+
+// service gives what stands before the colon of an action, or all of it when there
+// is none, and a hash of that in which case does not count.
+func service(action string) (name string, hash uint32) {
+	for i := range len(action) {
+		c := action[i]
+		if c == ':' {
+			return action[:i], hash
+		}
+		hash = (hash + uint32(c|0x20)) * 0x9E3779B1
+		hash ^= hash >> 15
+	}
+	return action, hash
+}
+
+// find appends the classes of the patterns that match an action, each once. It does
+// not allocate as long as found has room.
+func (x *actionIndex) find(found []int32, action Action) []int32 {
+	spans := [2]span{{0, x.wild}, x.of(string(action))}
+	if spans[0].to == 0 && spans[1].to == 0 {
+		return found
+	}
+	var buf [64]byte
+	folded := buf[:0]
+	for i := range len(action) {
+		folded = append(folded, lower(action[i]))
+	}
+	for _, s := range spans {
+		for i := x.last(s, folded); i >= s.from; i = x.patterns[i].parent {
+			p := &x.patterns[i]
+			if p.match(folded, action) && !slices.Contains(found, p.class) {
+				found = append(found, p.class)
+			}
+		}
+	}
+	return found
+}
+
+// matches says whether some pattern matches an action.
+func (x *actionIndex) matches(action Action) bool {
+	var buf [4]int32
+	return len(x.find(buf[:0], action)) > 0
+}
+
+// of gives the patterns of the action's service.
+func (x *actionIndex) of(action string) span {
+	if len(x.services) == 0 {
+		return span{}
+	}
+	name, hash := service(action)
+	for mask := uint32(len(x.services) - 1); ; hash++ {
+		s := x.services[hash&mask]
+		if s.to == 0 {
+			return s
+		}
+		text := x.patterns[s.from].text
+		if n := len(name); foldPrefix(text, name) && (len(text) == n || text[n] == ':') {
+			return s
+		}
+	}
+}
+
+// last gives the last pattern of a span whose literal is not behind the action, or
+// one before the span.
+func (x *actionIndex) last(s span, action []byte) int32 {
+	for s.from < s.to {
+		middle := (s.from + s.to) / 2
+		if p := &x.patterns[middle]; p.text[:p.literal] <= string(action) {
+			s.from = middle + 1
+		} else {
+			s.to = middle
+		}
+	}
+	return s.from - 1
+}
+
+// match says whether the pattern matches an action, which folded has in lower case.
+func (p *actionPattern) match(folded []byte, action Action) bool {
+	n := int(p.literal)
+	if len(folded) < n || string(folded[:n]) != p.text[:n] {
+		return false
+	}
+	switch rest := p.text[n:]; rest {
+	case "":
+		return len(action) == n
+	case "*":
+		return true
+	default:
+		return foldGlob(rest, string(action[n:]))
+	}
 }
 
 // foldGlob is arn.Glob without regard to case, for a pattern in lower case. Actions

@@ -1,213 +1,246 @@
 package policy
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 // A Program is a compiled policy. It does not change and may be used by many
 // goroutines at once.
+//
+// To answer a request it looks at few of its statements. The actions of all of them
+// are one index; what it finds is a class, the statements that have that pattern.
+// Within a class another index leads to the resource patterns that have something
+// in common with the request's resource. Statements found in this way are about
+// the action and the resource, and only their principals and conditions are left
+// to be asked.
 type Program struct {
 	policy     *Policy
 	statements []statement
-	principals bool // some statement has a Principal or NotPrincipal
-	allow      index
-	deny       index
+	names      []name            // of Principal and NotPrincipal elements
+	resources  []resourcePattern // of Resource and NotResource elements
+	variables  []pattern         // of resources
+	conditions []int32           // of Condition elements, as numbers of tests
+	tests      []condition       // each condition once, whatever statements have it
+	principals bool              // some statement has a Principal or NotPrincipal
+
+	actions  actionIndex   // of Action elements
+	spared   []actionIndex // of each NotAction element
+	classes  []class
+	anything class // the statements without Action: those with NotAction
 }
 
-// A statement is a compiled Statement.
+// A statement is a compiled Statement; its parts are in the lists of the program.
 type statement struct {
-	src          *Statement
-	deny         bool
-	names        []name // of Principal or NotPrincipal
-	named        bool   // there is a Principal or NotPrincipal
-	notPrincipal bool
-	actions      []actionPattern
-	notAction    bool
-	resources    []resourcePattern
-	notResource  bool
-	conditions   []condition
-	sources      []*Condition // of conditions
+	names, resources, conditions span
+	deny                         bool
+	named                        bool // there is a Principal or NotPrincipal
+	notPrincipal                 bool
+	noAction                     bool // there is neither Action nor NotAction
+	noResource                   bool // there is neither Resource nor NotResource
+	notResource                  bool
+	spared                       int32 // NotAction: the index of the actions that are left out; else -1
+}
+
+// A class is a set of statements that some action patterns have in common.
+type class struct {
+	statements []int32        // in the order of the policy
+	index      *resourceIndex // nil when it is as well to ask one statement after the other
+}
+
+// A resourceIndex finds those statements of a class that are about a resource.
+type resourceIndex struct {
+	others      []int32 // statements that must always be asked
+	long, short fragmentIndex
 }
 
 // Compile makes a program of a policy. It never fails: what cannot be evaluated
 // works against the caller, as the package comment says.
 func Compile(p *Policy) *Program {
 	g := &Program{policy: p, statements: make([]statement, len(p.Statements))}
+	names, resources, conditions := 0, 0, 0
+	for i := range p.Statements {
+		s := &p.Statements[i]
+		names += len(s.Principal) + len(s.NotPrincipal)
+		resources += len(s.Resource) + len(s.NotResource)
+		conditions += len(s.Condition)
+	}
+	g.names = make([]name, 0, names)
+	g.resources = make([]resourcePattern, 0, resources)
+	g.conditions = make([]int32, 0, conditions)
+
 	variables := p.Version == "2012-10-17"
+	tests := map[string]int32{}
 	for i := range p.Statements {
 		src, s := &p.Statements[i], &g.statements[i]
-		s.src = src
 		s.deny = src.Effect != "Allow"
-
 		s.named = src.Principal != nil || src.NotPrincipal != nil
 		s.notPrincipal = src.NotPrincipal != nil
-		s.names = compileNames(append(src.Principal[:len(src.Principal):len(src.Principal)], src.NotPrincipal...))
+		s.noAction = src.Action == nil && src.NotAction == nil
+		s.noResource = src.Resource == nil && src.NotResource == nil
+		s.notResource = src.NotResource != nil
 		g.principals = g.principals || s.named
 
-		s.notAction = src.NotAction != nil
-		for _, a := range src.Action {
-			s.actions = append(s.actions, compileAction(a))
-		}
-		for _, a := range src.NotAction {
-			s.actions = append(s.actions, compileAction(a))
-		}
+		s.names.from = int32(len(g.names))
+		g.names = appendNames(g.names, src.Principal)
+		g.names = appendNames(g.names, src.NotPrincipal)
+		s.names.to = int32(len(g.names))
 
-		s.notResource = src.NotResource != nil
-		for _, r := range src.Resource {
-			s.resources = append(s.resources, compileResource(r, variables))
+		s.resources.from = int32(len(g.resources))
+		for _, list := range [][]string{src.Resource, src.NotResource} {
+			for _, text := range list {
+				r, rest := newResourcePattern(text, variables)
+				r.statement = int32(i)
+				if r.form == formVariables || r.form == formPartsVariables {
+					r.variables = int32(len(g.variables))
+					g.variables = append(g.variables, rest)
+				}
+				g.resources = append(g.resources, r)
+			}
 		}
-		for _, r := range src.NotResource {
-			s.resources = append(s.resources, compileResource(r, variables))
-		}
+		s.resources.to = int32(len(g.resources))
 
+		s.conditions.from = int32(len(g.conditions))
 		for j := range src.Condition {
 			c := &src.Condition[j]
-			if c.Key == "" && c.Values == nil {
-				continue // an operator without keys
+			if c.empty() {
+				continue
 			}
-			s.conditions = append(s.conditions, compileCondition(c, variables))
-			s.sources = append(s.sources, c)
+			key := conditionKey(c)
+			test, ok := tests[key]
+			if !ok {
+				test = int32(len(g.tests))
+				tests[key] = test
+				g.tests = append(g.tests, compileCondition(c, variables))
+			}
+			g.conditions = append(g.conditions, test)
 		}
-
-		if s.deny {
-			g.deny.add(int32(i), s)
-		} else {
-			g.allow.add(int32(i), s)
-		}
+		s.conditions.to = int32(len(g.conditions))
 	}
+	g.classify()
 	return g
 }
 
 // Policy gives the policy that the program was made of.
 func (g *Program) Policy() *Policy { return g.policy }
 
-// An index finds the statements that may match a request, by the part of the
-// resource that usually has no wildcards (a bucket, arn:aws:s3:::reports) and by
-// the action. It may give too many statements and never too few; every list is in
-// the order of the policy.
-type index struct {
-	heads map[string]*bucket // statements all of whose resources have a head
-	other bucket             // the others
+// conditionKey gives a text that only equal conditions have.
+func conditionKey(c *Condition) string {
+	key := make([]byte, 0, 128)
+	for _, text := range append([]string{c.Operator, c.Key}, c.Values...) {
+		key = binary.AppendUvarint(key, uint64(len(text)))
+		key = append(key, text...)
+	}
+	return string(key)
 }
 
-// A bucket holds statements by their actions.
-type bucket struct {
-	actions  map[string][]int32 // by action in lower case: patterns without wildcards
-	services map[string][]int32 // by what stands before the colon: other patterns of one service
-	other    []int32            // all others, and statements with NotAction
-}
-
-// maxPlaces bounds in how many places of the index a statement stands.
-const maxPlaces = 64
-
-func (x *index) add(i int32, s *statement) {
-	heads := s.heads()
-	if len(heads) == 0 {
-		x.other.add(i, s)
-		return
-	}
-	if x.heads == nil {
-		x.heads = map[string]*bucket{}
-	}
-	for _, h := range heads {
-		b := x.heads[h]
-		if b == nil {
-			b = &bucket{}
-			x.heads[h] = b
+// classify makes the indexes.
+func (g *Program) classify() {
+	var patterns []actionPattern
+	var having [][]int32 // for each pattern the statements that have it
+	number := map[string]int32{}
+	for i := range g.statements {
+		src, s := &g.policy.Statements[i], &g.statements[i]
+		s.spared = -1
+		switch {
+		case src.NotAction != nil:
+			var spared []actionPattern
+			seen := map[string]bool{}
+			for _, a := range slices.Concat(src.NotAction, src.Action) {
+				if a = lowered(a); !seen[a] {
+					seen[a] = true
+					spared = append(spared, actionPattern{text: a})
+				}
+			}
+			s.spared = int32(len(g.spared))
+			g.spared = append(g.spared, newActionIndex(spared))
+			g.anything.statements = append(g.anything.statements, int32(i))
+		case s.noAction && s.deny:
+			g.anything.statements = append(g.anything.statements, int32(i))
 		}
-		if len(heads)*len(s.actions) > maxPlaces {
-			b.other = append(b.other, i)
-		} else {
-			b.add(i, s)
+		if src.NotAction != nil {
+			continue
+		}
+		for _, a := range src.Action {
+			a = lowered(a)
+			n, ok := number[a]
+			if !ok {
+				n = int32(len(patterns))
+				number[a] = n
+				patterns = append(patterns, actionPattern{text: a})
+				having = append(having, nil)
+			}
+			if list := having[n]; len(list) == 0 || list[len(list)-1] != int32(i) {
+				having[n] = append(list, int32(i))
+			}
 		}
 	}
+
+	// Patterns that the same statements have share a class.
+	room := maxIndexed(len(g.resources))
+	number = map[string]int32{}
+	for n, list := range having {
+		key := make([]byte, 0, 64)
+		for _, i := range list {
+			key = binary.LittleEndian.AppendUint32(key, uint32(i))
+		}
+		c, ok := number[string(key)]
+		if !ok {
+			c = int32(len(g.classes))
+			number[string(key)] = c
+			g.classes = append(g.classes, class{list, g.newResourceIndex(list, &room)})
+		}
+		patterns[n].class = c
+	}
+	g.actions = newActionIndex(patterns)
+	g.anything.index = g.newResourceIndex(g.anything.statements, &room)
 }
 
-// heads gives the heads of the statement's resources, each once, or none when the
-// statement may be about a resource without one of them.
-func (s *statement) heads() []string {
-	if s.notResource {
+// A class of fewer patterns than minIndexed is as soon asked as looked up.
+const minIndexed = 5
+
+// maxIndexed bounds how many patterns of resources stand in indexes. A pattern stands
+// in one for each class of its statement, which is seldom more than one, and could
+// be very many.
+func maxIndexed(patterns int) int { return 4 * patterns }
+
+// newResourceIndex makes the index of a class. It gives nil if there should be
+// none; room is how many patterns may still be put in indexes.
+func (g *Program) newResourceIndex(statements []int32, room *int) *resourceIndex {
+	var others, long, short []int32
+	for _, i := range statements {
+		s := &g.statements[i]
+		from, fromShort := len(long), len(short)
+		indexed := !s.noResource && !s.notResource
+		for r := s.resources.from; r < s.resources.to && indexed; r++ {
+			switch n := g.longestFixed(&g.resources[r]); {
+			case g.resources[r].form == formAny || n < shortFragment:
+				indexed = false
+			case n < longFragment:
+				short = append(short, r)
+			default:
+				long = append(long, r)
+			}
+		}
+		if !indexed {
+			long, short = long[:from], short[:fromShort]
+			others = append(others, i)
+		}
+	}
+	n := len(long) + len(short)
+	if n < minIndexed || n > *room {
 		return nil
 	}
-	var heads []string
-	seen := map[string]bool{}
-	for i := range s.resources {
-		h, ok := s.resources[i].head()
-		if !ok {
-			return nil
-		}
-		if !seen[h] {
-			seen[h] = true
-			heads = append(heads, h)
-		}
-	}
-	return heads
+	*room -= n
+	return &resourceIndex{others, g.newFragmentIndex(longFragment, long), g.newFragmentIndex(shortFragment, short)}
 }
 
-func (b *bucket) add(i int32, s *statement) {
-	if s.notAction || len(s.actions) == 0 || len(s.actions) > maxPlaces {
-		b.other = append(b.other, i)
-		return
+// longestFixed gives the length of the longest text that every ARN has that the
+// pattern matches.
+func (g *Program) longestFixed(r *resourcePattern) int {
+	n := 0
+	for text := range g.fixed(r) {
+		n = max(n, len(text))
 	}
-	for j := range s.actions {
-		a := &s.actions[j]
-		service := actionService(a.text)
-		switch {
-		case a.form == formExact:
-			put(&b.actions, a.text, i)
-		case a.form == formAny || service == "" || firstWildcard(service) < len(service):
-			if n := len(b.other); n == 0 || b.other[n-1] != i {
-				b.other = append(b.other, i)
-			}
-		default:
-			put(&b.services, service, i)
-		}
-	}
-}
-
-// actionService gives what stands before the colon of an action.
-func actionService(action string) string {
-	for i := range len(action) {
-		if action[i] == ':' {
-			return action[:i]
-		}
-	}
-	return ""
-}
-
-// put appends i to the list under key, once.
-func put(m *map[string][]int32, key string, i int32) {
-	if *m == nil {
-		*m = map[string][]int32{}
-	}
-	list := (*m)[key]
-	if n := len(list); n == 0 || list[n-1] != i {
-		(*m)[key] = append(list, i)
-	}
-}
-
-// candidates are the lists of an index that are about one request.
-type candidates [6][]int32
-
-// find gives the statements that may match an action, in lower case, on a resource
-// with a head.
-func (x *index) find(action []byte, head string) (c candidates) {
-	x.other.find(action, c[:3])
-	if x.heads != nil {
-		if b := x.heads[head]; b != nil {
-			b.find(action, c[3:])
-		}
-	}
-	return c
-}
-
-func (b *bucket) find(action []byte, c [][]int32) {
-	c[0] = b.other
-	if b.actions != nil {
-		c[1] = b.actions[string(action)]
-	}
-	if b.services != nil {
-		for i, char := range action {
-			if char == ':' {
-				c[2] = b.services[string(action[:i])]
-				break
-			}
-		}
-	}
+	return n
 }

@@ -3,47 +3,47 @@ package policy
 import (
 	"encoding/base64"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
 // An operator is a condition operator without its set prefix and IfExists.
 type operator struct {
 	name    string
-	operand func(o *operator, value string, variables bool) (operand, bool) // compiles a value of the policy; false when it is none of the operator's kind
-	negated bool
+	compile func(o *operator, values []string, variables bool) (list operands, bad bool)
+	negated bool             // true of a key that the request does not have
 	holds   func(c int) bool // for numbers and dates: whether the comparison of request and policy satisfies the operator
 }
 
-// operators holds AWS's condition operators. The negated ones are those that are
-// true for a key that the request does not have.
+// operators holds AWS's condition operators.
 var operators = []operator{
-	{name: "StringEquals", operand: operandText},
-	{name: "StringNotEquals", operand: operandText, negated: true},
-	{name: "StringEqualsIgnoreCase", operand: operandFold},
-	{name: "StringNotEqualsIgnoreCase", operand: operandFold, negated: true},
-	{name: "StringLike", operand: operandLike},
-	{name: "StringNotLike", operand: operandLike, negated: true},
-	{name: "NumericEquals", operand: operandNumber, holds: equal},
-	{name: "NumericNotEquals", operand: operandNumber, holds: equal, negated: true},
-	{name: "NumericLessThan", operand: operandNumber, holds: func(c int) bool { return c < 0 }},
-	{name: "NumericLessThanEquals", operand: operandNumber, holds: func(c int) bool { return c <= 0 }},
-	{name: "NumericGreaterThan", operand: operandNumber, holds: func(c int) bool { return c > 0 }},
-	{name: "NumericGreaterThanEquals", operand: operandNumber, holds: func(c int) bool { return c >= 0 }},
-	{name: "DateEquals", operand: operandDate, holds: equal},
-	{name: "DateNotEquals", operand: operandDate, holds: equal, negated: true},
-	{name: "DateLessThan", operand: operandDate, holds: func(c int) bool { return c < 0 }},
-	{name: "DateLessThanEquals", operand: operandDate, holds: func(c int) bool { return c <= 0 }},
-	{name: "DateGreaterThan", operand: operandDate, holds: func(c int) bool { return c > 0 }},
-	{name: "DateGreaterThanEquals", operand: operandDate, holds: func(c int) bool { return c >= 0 }},
-	{name: "Bool", operand: operandBool},
-	{name: "BinaryEquals", operand: operandBinary},
-	{name: "IpAddress", operand: operandNet},
-	{name: "NotIpAddress", operand: operandNet, negated: true},
-	{name: "ArnEquals", operand: operandARN},
-	{name: "ArnLike", operand: operandARN},
-	{name: "ArnNotEquals", operand: operandARN, negated: true},
-	{name: "ArnNotLike", operand: operandARN, negated: true},
-	{name: "Null", operand: operandBool},
+	{name: "StringEquals", compile: compileTexts},
+	{name: "StringNotEquals", compile: compileTexts, negated: true},
+	{name: "StringEqualsIgnoreCase", compile: compileFolds},
+	{name: "StringNotEqualsIgnoreCase", compile: compileFolds, negated: true},
+	{name: "StringLike", compile: compileLikes},
+	{name: "StringNotLike", compile: compileLikes, negated: true},
+	{name: "NumericEquals", compile: compileNumbers, holds: equal},
+	{name: "NumericNotEquals", compile: compileNumbers, holds: equal, negated: true},
+	{name: "NumericLessThan", compile: compileNumbers, holds: func(c int) bool { return c < 0 }},
+	{name: "NumericLessThanEquals", compile: compileNumbers, holds: func(c int) bool { return c <= 0 }},
+	{name: "NumericGreaterThan", compile: compileNumbers, holds: func(c int) bool { return c > 0 }},
+	{name: "NumericGreaterThanEquals", compile: compileNumbers, holds: func(c int) bool { return c >= 0 }},
+	{name: "DateEquals", compile: compileDates, holds: equal},
+	{name: "DateNotEquals", compile: compileDates, holds: equal, negated: true},
+	{name: "DateLessThan", compile: compileDates, holds: func(c int) bool { return c < 0 }},
+	{name: "DateLessThanEquals", compile: compileDates, holds: func(c int) bool { return c <= 0 }},
+	{name: "DateGreaterThan", compile: compileDates, holds: func(c int) bool { return c > 0 }},
+	{name: "DateGreaterThanEquals", compile: compileDates, holds: func(c int) bool { return c >= 0 }},
+	{name: "Bool", compile: compileBools},
+	{name: "BinaryEquals", compile: compileBinaries},
+	{name: "IpAddress", compile: compileNets},
+	{name: "NotIpAddress", compile: compileNets, negated: true},
+	{name: "ArnEquals", compile: compileARNs},
+	{name: "ArnLike", compile: compileARNs},
+	{name: "ArnNotEquals", compile: compileARNs, negated: true},
+	{name: "ArnNotLike", compile: compileARNs, negated: true},
+	{name: "Null", compile: compileBools},
 }
 
 func equal(c int) bool { return c == 0 }
@@ -82,98 +82,146 @@ func parseOperator(s string) (o *operator, quantifier set, ifExists bool) {
 
 func (o *operator) isNull() bool { return o.name == "Null" }
 
-// An operand is a value of the policy, ready to be compared with one value of the
-// request. The answer is unknown when the value of the request is not of the kind
-// that the operator compares.
-type operand interface {
+// Operands are the values of a condition, ready to be compared with one value of
+// the request.
+type operands interface {
+	// match says whether one of the operands is like the value. The answer is unknown
+	// when the value is not of the kind that the operator compares.
 	match(got string, c Context) truth
 }
 
-type textOperand struct{ pattern }
+// The functions below compile the values of a policy. They leave out those that are
+// not of the operator's kind, and say so.
 
-func operandText(_ *operator, value string, variables bool) (operand, bool) {
-	p, ok := compilePattern(value, false, variables)
-	return &textOperand{p}, ok
+// Texts are compared as they are.
+type texts []string
+
+func (t texts) match(got string, _ Context) truth {
+	return truthOf(slices.Contains(t, got))
 }
 
-func (t *textOperand) match(got string, c Context) truth { return truthOf(t.equal(got, c)) }
+// sortedTexts are so many that looking them up is faster than going through them.
+type sortedTexts []string
 
-type foldOperand struct{ pattern }
-
-func operandFold(_ *operator, value string, variables bool) (operand, bool) {
-	p, ok := compilePattern(value, false, variables)
-	return &foldOperand{p}, ok
+func (t sortedTexts) match(got string, _ Context) truth {
+	_, ok := slices.BinarySearch(t, got)
+	return truthOf(ok)
 }
 
-func (t *foldOperand) match(got string, c Context) truth { return truthOf(t.equalFold(got, c)) }
+// manyTexts is how many make it worth while to sort them.
+const manyTexts = 16
 
-type likeOperand struct{ pattern }
-
-func operandLike(_ *operator, value string, variables bool) (operand, bool) {
-	p, ok := compilePattern(value, true, variables)
-	return &likeOperand{p}, ok
-}
-
-func (t *likeOperand) match(got string, c Context) truth { return truthOf(t.glob(got, c)) }
-
-type arnOperand struct{ pattern }
-
-func operandARN(_ *operator, value string, variables bool) (operand, bool) {
-	p, ok := compilePattern(value, true, variables)
-	if p.tokens == nil && value != "*" && strings.Count(value, ":") < 5 {
-		ok = false
+func compileTexts(_ *operator, values []string, variables bool) (operands, bool) {
+	switch {
+	case variables && slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, "${") }):
+		return compilePatterns(values, (*pattern).equal, false, variables)
+	case len(values) >= manyTexts:
+		return sortedTexts(slices.Sorted(slices.Values(values))), false
 	}
-	return &arnOperand{p}, ok
+	return texts(values), false
 }
 
-func (t *arnOperand) match(got string, c Context) truth {
-	if strings.Count(got, ":") < 5 {
+func compileFolds(_ *operator, values []string, variables bool) (operands, bool) {
+	return compilePatterns(values, (*pattern).equalFold, false, variables)
+}
+
+func compileLikes(_ *operator, values []string, variables bool) (operands, bool) {
+	return compilePatterns(values, (*pattern).glob, true, variables)
+}
+
+// Patterns may have wildcards and variables.
+type patterns struct {
+	like func(p *pattern, got string, c Context) bool
+	list []pattern
+}
+
+func compilePatterns(values []string, like func(*pattern, string, Context) bool, wild, variables bool) (operands, bool) {
+	bad := false
+	list := make([]pattern, 0, len(values))
+	for _, v := range values {
+		if p, ok := compilePattern(v, wild, variables); ok {
+			list = append(list, p)
+		} else {
+			bad = true
+		}
+	}
+	return &patterns{like, list}, bad
+}
+
+func (p *patterns) match(got string, c Context) truth {
+	for i := range p.list {
+		if p.like(&p.list[i], got, c) {
+			return yes
+		}
+	}
+	return no
+}
+
+// arns are patterns of ARNs.
+type arns struct{ patterns }
+
+func compileARNs(_ *operator, values []string, variables bool) (operands, bool) {
+	a, bad := &arns{}, false
+	a.like = func(p *pattern, got string, c Context) bool { return p.text == "*" || p.globARN(got, c) }
+	for _, v := range values {
+		p, ok := compilePattern(v, true, variables)
+		if ok && (p.tokens != nil || v == "*" || strings.Count(v, ":") >= 5) {
+			a.list = append(a.list, p)
+		} else {
+			bad = true
+		}
+	}
+	return a, bad
+}
+
+func (a *arns) match(got string, c Context) truth {
+	if len(a.list) > 0 && strings.Count(got, ":") < 5 {
 		return unknown
 	}
-	return truthOf(t.text == "*" || t.globARN(got, c))
+	return a.patterns.match(got, c)
 }
 
-type numberOperand struct {
+type numbers struct {
 	*operator
-	number
+	list []number
 }
 
-func operandNumber(o *operator, value string, _ bool) (operand, bool) {
-	n, ok := parseNumber(value)
-	return &numberOperand{o, n}, ok
+func compileNumbers(o *operator, values []string, _ bool) (operands, bool) {
+	list := compileEach(values, parseNumber)
+	return &numbers{o, list}, len(list) < len(values)
 }
 
-func (n *numberOperand) match(got string, _ Context) truth {
+func (n *numbers) match(got string, _ Context) truth {
 	g, ok := parseNumber(got)
 	if !ok {
-		return unknown
+		return unknownAmong(len(n.list))
 	}
-	return truthOf(n.holds(g.compare(n.number)))
+	return truthOf(slices.ContainsFunc(n.list, func(want number) bool { return n.holds(g.compare(want)) }))
 }
 
-type dateOperand struct {
+type dates struct {
 	*operator
-	instant
+	list []instant
 }
 
-func operandDate(o *operator, value string, _ bool) (operand, bool) {
-	i, ok := parseDate(value)
-	return &dateOperand{o, i}, ok
+func compileDates(o *operator, values []string, _ bool) (operands, bool) {
+	list := compileEach(values, parseDate)
+	return &dates{o, list}, len(list) < len(values)
 }
 
-func (d *dateOperand) match(got string, _ Context) truth {
+func (d *dates) match(got string, _ Context) truth {
 	g, ok := parseDate(got)
 	if !ok {
-		return unknown
+		return unknownAmong(len(d.list))
 	}
-	return truthOf(d.holds(g.compare(d.instant)))
+	return truthOf(slices.ContainsFunc(d.list, func(want instant) bool { return d.holds(g.compare(want)) }))
 }
 
-type boolOperand bool
+type bools []bool
 
-func operandBool(_ *operator, value string, _ bool) (operand, bool) {
-	b, ok := parseBool(value)
-	return boolOperand(b), ok
+func compileBools(_ *operator, values []string, _ bool) (operands, bool) {
+	list := compileEach(values, parseBool)
+	return bools(list), len(list) < len(values)
 }
 
 func parseBool(s string) (value, ok bool) {
@@ -181,31 +229,30 @@ func parseBool(s string) (value, ok bool) {
 	return value, value || foldEqual(s, "false")
 }
 
-func (b boolOperand) match(got string, _ Context) truth {
+func (b bools) match(got string, _ Context) truth {
 	g, ok := parseBool(got)
 	if !ok {
-		return unknown
+		return unknownAmong(len(b))
 	}
-	return truthOf(g == bool(b))
+	return truthOf(slices.Contains(b, g))
 }
 
-type binaryOperand string
-
-func operandBinary(_ *operator, value string, _ bool) (operand, bool) {
-	b, err := base64.StdEncoding.DecodeString(value)
-	return binaryOperand(b), err == nil
+func compileBinaries(_ *operator, values []string, _ bool) (operands, bool) {
+	list := compileEach(values, func(s string) (string, bool) {
+		b, err := base64.StdEncoding.DecodeString(s)
+		return string(b), err == nil
+	})
+	return texts(list), len(list) < len(values)
 }
 
-func (b binaryOperand) match(got string, _ Context) truth { return truthOf(got == string(b)) }
+// nets are ranges of addresses. One address is a range too.
+type nets []netip.Prefix
 
-type netOperand struct{ netip.Prefix }
-
-func operandNet(_ *operator, value string, _ bool) (operand, bool) {
-	p, ok := parseNet(value)
-	return &netOperand{p}, ok
+func compileNets(_ *operator, values []string, _ bool) (operands, bool) {
+	list := compileEach(values, parseNet)
+	return nets(list), len(list) < len(values)
 }
 
-// parseNet reads a range of addresses. One address is a range too.
 func parseNet(s string) (netip.Prefix, bool) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return p.Masked(), true
@@ -218,40 +265,62 @@ func parseNet(s string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, a.BitLen()), true
 }
 
-func (n *netOperand) match(got string, _ Context) truth {
+func (n nets) match(got string, _ Context) truth {
 	a, err := netip.ParseAddr(got)
 	if err != nil || a.Zone() != "" {
-		return unknown
+		return unknownAmong(len(n))
 	}
-	return truthOf(n.Contains(a.Unmap()))
+	a = a.Unmap()
+	for i := range n {
+		if n[i].Contains(a) {
+			return yes
+		}
+	}
+	return no
+}
+
+// compileEach gives what the values stand for, without those that stand for nothing.
+func compileEach[T any](values []string, parse func(string) (T, bool)) []T {
+	list := make([]T, 0, len(values))
+	for _, v := range values {
+		if x, ok := parse(v); ok {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// unknownAmong is the answer of n operands to a value that is not of their kind:
+// with none there is nothing that could not be compared.
+func unknownAmong(n int) truth {
+	if n == 0 {
+		return no
+	}
+	return unknown
 }
 
 // A condition is a compiled Condition.
 type condition struct {
 	operator *operator // nil when unknown
+	key      string    // lower case
+	operands operands
 	set      set
 	ifExists bool
-	bad      bool   // a value is not of the operator's kind
-	key      string // lower case
-	operands []operand
+	bad      bool // a value is not of the operator's kind
 }
 
 func compileCondition(c *Condition, variables bool) condition {
 	var k condition
 	k.operator, k.set, k.ifExists = parseOperator(c.Operator)
 	k.key = lowered(c.Key)
-	if k.operator == nil {
-		return k
-	}
-	for _, v := range c.Values {
-		if o, ok := k.operator.operand(k.operator, v, variables); ok {
-			k.operands = append(k.operands, o)
-		} else {
-			k.bad = true
-		}
+	if k.operator != nil {
+		k.operands, k.bad = k.operator.compile(k.operator, c.Values, variables)
 	}
 	return k
 }
+
+// empty says whether this is an operator without keys, which has no effect.
+func (c *Condition) empty() bool { return c.Key == "" && c.Values == nil }
 
 // match says whether the condition holds for a request.
 func (k *condition) match(c Context) truth {
@@ -303,12 +372,9 @@ func (k *condition) match(c Context) truth {
 // one says whether one value of the request satisfies the condition: whether it is
 // like any value of the policy or, for a negated operator, like none.
 func (k *condition) one(got string, c Context) truth {
-	t := no
+	t := k.operands.match(got, c)
 	if k.bad {
-		t = unknown
-	}
-	for i := 0; i < len(k.operands) && t != yes; i++ {
-		t = t.or(k.operands[i].match(got, c))
+		t = t.or(unknown)
 	}
 	if k.operator.negated {
 		return t.not()

@@ -1,179 +1,174 @@
 package policy
 
 import (
-	"slices"
+	"strings"
 
 	"github.com/iamd-dev/iamd/arn"
 )
 
-// Evaluate says which statements match a request. Without a trace it only decides,
-// looks at no more statements than it must, and does not allocate. With a trace it
-// looks at all statements and explains each.
+// Evaluate says which statements match a request. With a trace it also explains
+// itself; the answer is the same. Without, it does not allocate.
+//
+// A statement matches when its principals, actions and resources match and all its
+// conditions hold. What cannot be evaluated counts for Deny and against Allow.
 func (g *Program) Evaluate(r *Request, t *Trace) Result {
-	c := r.Context
-	if c == nil {
-		c = Keys(nil)
+	e := evaluation{Program: g, request: r, context: r.Context, result: Result{AllowedBy: -1, DeniedBy: -1}}
+	if e.context == nil {
+		e.context = Keys(nil)
 	}
 	if t != nil {
-		return g.explain(r, &recorder{c, t}, t)
+		e.failed = make([]stage, len(g.statements))
 	}
-	result := Result{AllowedBy: -1, DeniedBy: -1}
-
-	var buf [64]byte
-	action := buf[:0]
-	for i := range len(r.Action) {
-		action = append(action, lower(r.Action[i]))
+	var buf [16]int32
+	classes := g.actions.find(buf[:0], r.Action)
+	for _, c := range classes {
+		e.class(&g.classes[c])
 	}
-	head, _ := head(string(r.Resource))
-
-	denies := g.deny.find(action, head)
-	for _, list := range denies {
-		for _, i := range list {
-			if result.Denied && int(i) > result.DeniedBy {
-				break
-			}
-			if m, _ := g.statements[i].match(r, c, nil); m {
-				result.Denied, result.DeniedBy = true, int(i)
-			}
-		}
+	if len(g.anything.statements) > 0 {
+		e.class(&g.anything)
 	}
-	allows := g.allow.find(action, head)
-	for _, list := range allows {
-		for _, i := range list {
-			if result.Allowed && int(i) > result.AllowedBy && !g.principals {
-				break // with principals, every grant counts
-			}
-			if m, grant := g.statements[i].match(r, c, nil); m {
-				result.allow(int(i), grant)
-			}
-		}
+	if t != nil {
+		e.explain(t, classes)
 	}
-	return result
+	return e.result
 }
 
-func (r *Result) allow(i int, g Grant) {
-	if !r.Allowed || i < r.AllowedBy {
-		r.AllowedBy = i
-	}
-	r.Allowed = true
-	r.Grants |= g
+// An evaluation is one walk over a program.
+type evaluation struct {
+	*Program
+	request *Request
+	context Context
+	result  Result
+	failed  []stage // with a trace: where each statement failed
 }
 
-// explain is Evaluate for all statements in order.
-func (g *Program) explain(r *Request, c Context, t *Trace) Result {
-	result := Result{AllowedBy: -1, DeniedBy: -1}
-	for i := range g.statements {
-		s := &g.statements[i]
-		st := StatementTrace{Index: i, Sid: s.src.Sid, Effect: s.src.Effect, Line: s.src.Line, Column: s.src.Column}
-		m, grant := s.match(r, c, &st)
-		st.Matched = m
-		t.Statements = append(t.Statements, st)
-		switch {
-		case !m:
-		case !s.deny:
-			result.allow(i, grant)
-		case !result.Denied:
-			result.Denied, result.DeniedBy = true, i
+// class asks those statements of a class that may be about the resource.
+func (e *evaluation) class(c *class) {
+	if c.index == nil {
+		for _, i := range c.statements {
+			e.statement(i)
 		}
+		return
 	}
-	return result
-}
-
-// A recorder is a Context that notes the keys that are absent.
-type recorder struct {
-	Context
-	trace *Trace
-}
-
-func (r *recorder) Value(key string) (Value, bool) {
-	v, ok := r.Context.Value(key)
-	if !ok && !slices.Contains(r.trace.Missing, key) {
-		r.trace.Missing = append(r.trace.Missing, key)
+	for _, i := range c.index.others {
+		e.statement(i)
 	}
-	return v, ok
+	e.fragments(&c.index.long)
+	e.fragments(&c.index.short)
 }
 
-// match says whether the statement matches a request and how it names the caller.
-// This is the whole meaning of a statement: its parts are asked one after the
-// other, the first that says no ends it, and one that cannot be evaluated counts
-// for Deny and against Allow. With a trace, the part that decided is written down.
-func (s *statement) match(r *Request, c Context, t *StatementTrace) (bool, Grant) {
-	unsure := false
+// fragments asks the patterns of an index of which a fragment stands in the resource.
+func (e *evaluation) fragments(x *fragmentIndex) {
+	s := string(e.request.Resource)
+	var window, seen uint64
+	for i := x.from; i < min(len(s), x.to); i++ {
+		window = window>>8 | uint64(s[i])<<56
+		begin := i + 1 - x.width
+		if begin < x.from {
+			continue
+		}
+		hash := hashFragment(window, x.width)
+		list := x.list(hash)
+		if len(list) == 0 {
+			continue
+		}
 
-	// Trust and resource policies name principals; others are attached to theirs.
-	var grant Grant
-	if s.named {
-		var m truth
-		if m, grant = s.matchPrincipal(r); m == no {
-			if t != nil {
-				t.failPrincipal(s, r)
+		// A fragment that comes by again, as in aaaaaaaaaa, leads to the same patterns.
+		bit := uint64(1) << (hash >> 16 & 63)
+		if seen&bit != 0 && strings.Contains(s[x.from:i], s[begin:i+1]) {
+			continue
+		}
+		seen |= bit
+		for _, f := range list {
+			if f.tag == fragmentTag(hash) {
+				e.pattern(&e.resources[f.pattern])
 			}
-			return false, 0
 		}
 	}
-
-	m := s.matchAction(r.Action)
-	if m == no || m == unknown && !s.deny {
-		if t != nil {
-			t.failAction(s, r)
-		}
-		return false, 0
-	}
-	unsure = unsure || m == unknown
-
-	m = s.matchResource(r.Resource, c)
-	if m == no || m == unknown && !s.deny {
-		if t != nil {
-			t.failResource(s, r, m)
-		}
-		return false, 0
-	}
-	unsure = unsure || m == unknown
-
-	for i := range s.conditions {
-		k := &s.conditions[i]
-		m := k.match(c)
-		if m == no || m == unknown && !s.deny {
-			if t != nil {
-				t.failCondition(s.sources[i], k, c, m)
-			}
-			return false, 0
-		}
-		unsure = unsure || m == unknown
-	}
-	if t != nil && unsure {
-		t.Note = "denies because a part of it cannot be evaluated"
-	}
-	return true, grant
 }
 
-func (s *statement) matchPrincipal(r *Request) (truth, Grant) {
-	g := grants(s.names, &r.Principal)
+// pattern asks one pattern about the resource, and then its statement for the rest.
+func (e *evaluation) pattern(p *resourcePattern) {
+	i := p.statement
+	s := &e.statements[i]
+	if e.settled(i, s) {
+		return
+	}
+	if m := e.matchResource(p, e.request.Resource, e.context, false); m == yes || m == unknown && s.deny {
+		e.finish(i, s)
+	}
+}
+
+// statement asks a statement about the resource and the rest.
+func (e *evaluation) statement(i int32) {
+	s := &e.statements[i]
+	if e.settled(i, s) {
+		return
+	}
+	if m := e.aboutResource(s, e.request.Resource, e.context); m == yes || m == unknown && s.deny {
+		e.finish(i, s)
+	}
+}
+
+// settled says that it makes no difference any more whether a statement matches:
+// one before it does. But of the Allow statements with principals each counts, as
+// it may name the caller in another way; and a trace wants to know of all.
+func (e *evaluation) settled(i int32, s *statement) bool {
 	switch {
-	case !s.notPrincipal:
-		return truthOf(g != 0), g
+	case e.failed != nil:
+		return e.failed[i] == failedNowhere
 	case s.deny:
-		return truthOf(r.Bounded || !g.covers(&r.Principal)), 0
-	case g != 0:
-		return no, 0
+		return e.result.Denied && e.result.DeniedBy <= int(i)
 	}
-	return yes, ByNotPrincipal
+	return e.result.Allowed && e.result.AllowedBy <= int(i) && !e.principals
 }
 
-func (s *statement) matchAction(a Action) truth {
-	if s.src.Action == nil && s.src.NotAction == nil {
-		return unknown
+// finish asks the rest of a statement that is about the resource.
+func (e *evaluation) finish(i int32, s *statement) {
+	if !e.aboutAction(s, e.request.Action) {
+		return
 	}
-	for i := range s.actions {
-		if s.actions[i].match(a) {
-			return truthOf(!s.notAction)
+	grant := Grant(0)
+	if s.named {
+		// Trust and resource policies name principals; others are attached to theirs.
+		var ok bool
+		if grant, ok = e.namesPrincipal(s, e.request); !ok {
+			return
 		}
 	}
-	return truthOf(s.notAction)
+	for _, k := range e.conditions[s.conditions.from:s.conditions.to] {
+		if m := e.tests[k].match(e.context); m == no || m == unknown && !s.deny {
+			if e.failed != nil {
+				e.failed[i] = failedCondition
+			}
+			return
+		}
+	}
+	if e.failed != nil {
+		e.failed[i] = failedNowhere
+	}
+	switch {
+	case s.deny:
+		if !e.result.Denied || int(i) < e.result.DeniedBy {
+			e.result.Denied, e.result.DeniedBy = true, int(i)
+		}
+	default:
+		if !e.result.Allowed || int(i) < e.result.AllowedBy {
+			e.result.Allowed, e.result.AllowedBy = true, int(i)
+		}
+		e.result.Grants |= grant
+	}
 }
 
-func (s *statement) matchResource(a arn.ARN, c Context) truth {
-	if s.src.Resource == nil && s.src.NotResource == nil {
+// aboutAction says whether a statement, which its class would have about the
+// action, does not leave it out with NotAction.
+func (g *Program) aboutAction(s *statement, a Action) bool {
+	return s.spared < 0 || !g.spared[s.spared].matches(a)
+}
+
+// aboutResource says whether the resources of a statement match.
+func (g *Program) aboutResource(s *statement, a arn.ARN, c Context) truth {
+	if s.noResource {
 		// A trust policy is about the role that it belongs to. Anywhere else the element is required.
 		if s.named {
 			return yes
@@ -181,10 +176,8 @@ func (s *statement) matchResource(a arn.ARN, c Context) truth {
 		return unknown
 	}
 	t := no
-	for i := range s.resources {
-		if t = t.or(s.resources[i].match(a, c, s.notResource)); t == yes {
-			break
-		}
+	for i := s.resources.from; i < s.resources.to && t != yes; i++ {
+		t = t.or(g.matchResource(&g.resources[i], a, c, s.notResource))
 	}
 	if s.notResource {
 		return t.not()
@@ -192,66 +185,15 @@ func (s *statement) matchResource(a arn.ARN, c Context) truth {
 	return t
 }
 
-func (t *StatementTrace) failPrincipal(s *statement, r *Request) {
-	t.Failed = "Principal"
-	names := s.src.Principal
-	if s.notPrincipal {
-		t.Failed, names = "NotPrincipal", s.src.NotPrincipal
-	}
-	for _, n := range names {
-		if n.Kind == "" || n.Kind == "AWS" {
-			t.Want = append(t.Want, n.Value)
-		} else {
-			t.Want = append(t.Want, n.Kind+":"+n.Value)
-		}
-	}
-	p := &r.Principal
-	for _, got := range []string{string(p.ARN), string(p.Role), string(p.User), p.Service, p.Federated} {
-		if got != "" {
-			t.Got = append(t.Got, got)
-		}
-	}
-	if t.Got == nil {
-		t.Got = []string{"anonymous"}
-	}
-}
-
-func (t *StatementTrace) failAction(s *statement, r *Request) {
-	t.Failed, t.Want = "Action", s.src.Action
-	if s.notAction {
-		t.Failed, t.Want = "NotAction", s.src.NotAction
-	}
-	t.Got = []string{string(r.Action)}
-}
-
-func (t *StatementTrace) failResource(s *statement, r *Request, m truth) {
-	t.Failed, t.Want = "Resource", s.src.Resource
-	if s.notResource {
-		t.Failed, t.Want = "NotResource", s.src.NotResource
-	}
-	t.Got = []string{string(r.Resource)}
+// namesPrincipal says whether a statement with principals is about the caller, and
+// how it names it.
+func (g *Program) namesPrincipal(s *statement, r *Request) (Grant, bool) {
+	grant := grants(g.names[s.names.from:s.names.to], &r.Principal)
 	switch {
-	case t.Want == nil:
-		t.Note = "the statement has no Resource"
-	case m == unknown:
-		t.Note = "a variable cannot be resolved"
+	case !s.notPrincipal:
+		return grant, grant != 0
+	case s.deny:
+		return 0, r.Bounded || !grant.covers(&r.Principal)
 	}
-}
-
-func (t *StatementTrace) failCondition(src *Condition, k *condition, c Context, m truth) {
-	t.Failed, t.Operator, t.Key, t.Want = "Condition", src.Operator, src.Key, src.Values
-	if v, ok := c.Value(k.key); ok {
-		t.Got = slices.Clone(v.Strings())
-	}
-	switch {
-	case m != unknown:
-	case k.operator == nil:
-		t.Note = "unknown operator"
-	case k.bad:
-		t.Note = "a value is not of the operator's kind"
-	case len(t.Got) > 1 && k.set == setNone:
-		t.Note = "a key with several values needs ForAllValues or ForAnyValue"
-	default:
-		t.Note = "the request's value is not of the operator's kind"
-	}
+	return ByNotPrincipal, grant == 0
 }

@@ -26,9 +26,8 @@ const (
 	nameNone // matches nobody
 )
 
-func compileNames(names []Name) []name {
-	compiled := make([]name, len(names))
-	for i, n := range names {
+func appendNames(compiled []name, names []Name) []name {
+	for _, n := range names {
 		c := name{value: n.Value, kind: nameNone}
 		switch n.Kind {
 		case "":
@@ -53,7 +52,7 @@ func compileNames(names []Name) []name {
 		case "CanonicalUser":
 			c.kind = nameCanonicalUser
 		}
-		compiled[i] = c
+		compiled = append(compiled, c)
 	}
 	return compiled
 }

@@ -103,27 +103,3 @@ type Result struct {
 	AllowedBy       int   // index of the first matching Allow statement, or -1
 	DeniedBy        int   // index of the first matching Deny statement, or -1
 }
-
-// A Trace is the explanation of one evaluation.
-type Trace struct {
-	Statements []StatementTrace `json:"statements"`
-	Missing    []string         `json:"missing,omitempty"` // condition keys asked for and absent, in lower case, in the order of asking
-}
-
-// A StatementTrace says whether a statement matched and, if it did not, what
-// failed first. Elements are compared in the order Principal, Action, Resource,
-// Condition.
-type StatementTrace struct {
-	Index    int      `json:"index"`
-	Sid      string   `json:"sid,omitempty"`
-	Effect   string   `json:"effect"`
-	Line     int      `json:"line"`
-	Column   int      `json:"column"`
-	Matched  bool     `json:"matched"`
-	Failed   string   `json:"failed,omitempty"`   // "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource" or "Condition"
-	Operator string   `json:"operator,omitempty"` // of the condition, as written
-	Key      string   `json:"key,omitempty"`      // of the condition, as written
-	Want     []string `json:"want,omitempty"`     // what the policy says, as written
-	Got      []string `json:"got,omitempty"`      // what the request has; nil when the key is absent
-	Note     string   `json:"note,omitempty"`     // what could not be evaluated, when that decided
-}
