@@ -87,7 +87,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newExplain(), newLint(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newExplain(), newLint(), newSimulate(), newTour(), newVersion())
 	return root
 }
 

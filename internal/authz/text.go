@@ -47,7 +47,9 @@ func (x *Explanation) print(p *page) {
 		p.fact("for the call", x.Event, "")
 	}
 	p.fact("when", x.Time.UTC().Format("2006-01-02 15:04:05 UTC"), "")
-	p.fact("request id", x.RequestID, "")
+	if x.RequestID != "" {
+		p.fact("request id", x.RequestID, "")
+	}
 
 	decided := false
 	for i := range x.Layers {
