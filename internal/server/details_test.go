@@ -35,8 +35,15 @@ func TestDetailsAreForThoseConcerned(t *testing.T) {
 	}
 	answer, _ := h.details(alice, a.requestID)
 	h.refused(answer, 403, "AccessDeniedException")
+	// To ask is a call like any other: it is recorded, whatever the answer.
+	if records := h.records(answer.requestID); len(records) != 1 || records[0].EventName != "GetRequestAuthorizationDetails" || records[0].ErrorCode != "AccessDenied" {
+		t.Errorf("the records of a refused question are %v", records)
+	}
 	answer, _ = h.details(h.roots[theirs], a.requestID)
 	h.refused(answer, 404, "ResourceNotFoundException")
+	if records := h.records(answer.requestID); len(records) != 1 || records[0].member(t, "requestParameters", "requestID") != a.requestID {
+		t.Errorf("the records of a question are %v", records)
+	}
 	other := answer.body
 	answer, _ = h.details(h.roots[theirs], strings.Repeat("0", 36))
 	h.refused(answer, 404, "ResourceNotFoundException")

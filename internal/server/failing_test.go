@@ -38,6 +38,7 @@ func everyKind(h *site, alice actor) map[string]reply {
 		"DeleteObject":      h.s3(root, "DELETE", "/b-1/old", ""),
 		"anonymous":         h.s3(actor{}, "GET", "/b-1/old", ""),
 		"NoSuchBucket":      h.s3(root, "GET", "/no-such-bucket/k", ""),
+		"details":           h.do(root, "iam-toolbox", h.request("GET", "/authorization-details/x", ""), nil),
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/iamd-dev/iamd/arn"
@@ -47,6 +48,9 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 		Category:         "Management",
 		RecipientAccount: c.Account,
 	}
+	if name, ok := eventNames[op.Name]; ok {
+		r.EventName = name
+	}
 	if c.Source.IP.IsValid() {
 		r.SourceIP = c.Source.IP.String()
 	}
@@ -64,6 +68,9 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 	if d.refused == 0 && in != nil && op.Name != "GetCallerIdentity" {
 		room := make([]byte, 0, 1024) // enough for both of nearly every call
 		r.RequestParameters = wire.AppendJSON(room, in, wire.JSONOptions{})
+		if op.Service.Model.Name == "s3" { // whose records have the host that was called, too
+			r.RequestParameters = withHost(r.RequestParameters, c.Source.Host)
+		}
 		if err == nil && out != nil && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
 			if n := len(r.RequestParameters); n < cap(room) {
 				room = r.RequestParameters[n:n]
@@ -95,6 +102,24 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 	theirs.Identity = audit.UserIdentity{Type: "AWSAccount", PrincipalID: c.Caller.UserID, AccountID: c.Account}
 	return []*audit.Record{r, &theirs}
 }
+
+// withHost adds the host to an object.
+func withHost(object []byte, host string) []byte {
+	text, err := json.Marshal(host)
+	if err != nil {
+		panic(err) // of a string
+	}
+	last := len(object) - 1 // the brace
+	if object[last-1] != '{' {
+		object = append(object[:last], ',')
+		last++
+	}
+	object = append(object[:last], `"Host":`...)
+	return append(append(object, text...), '}')
+}
+
+// eventNames are CloudTrail's names of events that are not called as the operation.
+var eventNames = map[string]string{"ListObjectsV2": "ListObjects"}
 
 const maxRecordedResources = 10
 

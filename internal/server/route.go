@@ -116,7 +116,7 @@ func (t *route) scope() sigv4.Scope {
 func (t *route) model() *wire.Model {
 	switch {
 	case t.details != "":
-		return &wire.Model{Name: detailsService, Protocol: wire.RESTJSON}
+		return detailsModel()
 	case t.svc != nil:
 		return t.svc.Model
 	}

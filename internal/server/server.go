@@ -76,6 +76,7 @@ type Server struct {
 	Config
 	services map[string]*service.Service // by signing name
 	prefixes map[string]*service.Service // by the service part of ARNs and actions
+	details  *service.Op                 // GET /authorization-details
 	verifier sigv4.Verifier
 	metrics  *metrics
 	uses     uses
@@ -98,6 +99,7 @@ func New(cfg Config) (*Server, error) {
 		s.services[svc.Model.SigningName] = svc
 		s.prefixes[svc.Model.Name] = svc
 	}
+	s.details = s.detailsOp()
 	s.verifier = sigv4.Verifier{Lookup: s.lookup, Now: cfg.Now}
 	return s, nil
 }
