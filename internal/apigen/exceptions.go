@@ -56,6 +56,11 @@ var secret = []exception{
 	{"sts", "Credentials.SessionToken", "", "CloudTrail prints it; a record of ours never holds what opens a session"},
 }
 
+// recorded members have another name in CloudTrail's records than in the model.
+var recorded = []exception{
+	{"s3", "*.Bucket", "bucketName", "as S3's data events have it"},
+}
+
 // An added member is one that newer clients know and our release of the models does not.
 type addedMember struct {
 	Service, Struct, After, Field, Reason string

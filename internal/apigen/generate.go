@@ -79,7 +79,7 @@ func generate(name string, ops []string) ([]byte, error) {
 		g.structure(exported(s), &ref{Shape: s}, g.fromInput[s] && !g.fromOutput[s])
 	}
 	g.errors()
-	for _, table := range [][]exception{global, quiet, sentences, elementNotNull, missing, encoded, secret, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
+	for _, table := range [][]exception{global, quiet, sentences, elementNotNull, missing, encoded, secret, recorded, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
 		for i := range table {
 			if e := &table[i]; e.Service == g.service && !g.used[e] {
 				g.fail("the exception %s %q (%s) changes nothing: remove it", e.Service, e.Name, e.Reason)
@@ -367,6 +367,9 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 		element = g.model.Shapes[t.Member.Shape]
 	}
 	option(t.Sensitive || element.Sensitive || g.has(secret, path), "sensitive")
+	if e := g.find(recorded, path); e != nil {
+		options = append(options, "record="+e.Value)
+	}
 	option(received && required && g.has(missing, path), "missing")
 	option(!received && g.has(encoded, r.Shape), "encoded")
 

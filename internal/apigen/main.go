@@ -13,7 +13,7 @@
 //	wire:"NAME[,option]..."   the name on the wire ("" is the field's), where it travels
 //	                          (header, headers, query, uri, payload, status; none is the body)
 //	                          and how (flat, member=X, key=X, value=X, attr, text, time=X,
-//	                          req, always, sensitive, missing, encoded)
+//	                          req, always, sensitive, record=X, missing, encoded)
 //	min, max, pattern, enum   what AWS demands of the value (length for strings and lists);
 //	                          re is pattern as Go understands it, where that differs
 //	say                       the sentence that stands for the pattern in IAM's errors

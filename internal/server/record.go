@@ -92,6 +92,9 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 			break
 		}
 	}
+	if r.RecipientAccount == "" { // an anonymous call is the resource owner's to know
+		r.RecipientAccount = owner
+	}
 	if op.Name != "AssumeRole" || err != nil || owner == c.Account || owner == "" {
 		return []*audit.Record{r}
 	}

@@ -64,10 +64,11 @@ type value struct {
 // A field is a member of a structure.
 type field struct {
 	value
-	index int
-	name  string // the member's, which is the Go field's: "RoleName"
-	label string // in messages and in records: "roleName"
-	wire  string // "RoleName"
+	index  int
+	name   string // the member's, which is the Go field's: "RoleName"
+	label  string // in messages: "roleName"
+	record string // in records, where it is the label but for a few
+	wire   string // "RoleName"
 	// header is wire as net/http keeps it, so that it is found without being folded.
 	header string
 
@@ -118,7 +119,7 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 		if !sf.IsExported() {
 			panic(fmt.Sprintf("wire: %v.%s is not exported", t, sf.Name))
 		}
-		f := field{index: i, name: sf.Name, label: lowerFirst(sf.Name), item: "member", key: "key", val: "value"}
+		f := field{index: i, name: sf.Name, label: lowerFirst(sf.Name), record: lowerFirst(sf.Name), item: "member", key: "key", val: "value"}
 		name, options, _ := strings.Cut(sf.Tag.Get("wire"), ",")
 		if name == "" {
 			name = sf.Name
@@ -131,6 +132,8 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 			case "":
 			case "header":
 				f.place, f.header = inHeader, http.CanonicalHeaderKey(f.wire)
+			case "record":
+				f.record = arg
 			case "headers":
 				f.place = inHeaders
 			case "query":

@@ -55,7 +55,7 @@ func appendObject(dst []byte, p *plan, s reflect.Value, opt JSONOptions) []byte 
 		if opt.Wire {
 			dst = append(dst, f.wire...)
 		} else {
-			dst = append(dst, f.label...)
+			dst = append(dst, f.record...)
 		}
 		dst = append(dst, '"', ':')
 		if f.encoded && !opt.Wire {

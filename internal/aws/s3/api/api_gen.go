@@ -133,7 +133,7 @@ var Model = &wire.Model{
 }
 
 type AbortMultipartUploadInput struct {
-	Bucket               string    `wire:",uri,req"`
+	Bucket               string    `wire:",uri,req,record=bucketName"`
 	Key                  string    `wire:",uri,req" min:"1"`
 	UploadId             string    `wire:"uploadId,query,req"`
 	RequestPayer         string    `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -146,7 +146,7 @@ type AbortMultipartUploadOutput struct {
 }
 
 type CompleteMultipartUploadInput struct {
-	Bucket               string                    `wire:",uri,req"`
+	Bucket               string                    `wire:",uri,req,record=bucketName"`
 	Key                  string                    `wire:",uri,req" min:"1"`
 	MultipartUpload      *CompletedMultipartUpload `wire:"CompleteMultipartUpload,payload"`
 	UploadId             string                    `wire:"uploadId,query,req"`
@@ -173,7 +173,7 @@ type CompleteMultipartUploadInput struct {
 
 type CompleteMultipartUploadOutput struct {
 	Location             string
-	Bucket               string
+	Bucket               string `wire:",record=bucketName"`
 	Key                  string
 	Expiration           string `wire:"x-amz-expiration,header"`
 	ETag                 string
@@ -197,7 +197,7 @@ type CompleteMultipartUploadOutput struct {
 
 type CopyObjectInput struct {
 	ACL                            string            `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|bucket-owner-full-control"`
-	Bucket                         string            `wire:",uri,req"`
+	Bucket                         string            `wire:",uri,req,record=bucketName"`
 	CacheControl                   string            `wire:"Cache-Control,header"`
 	ChecksumAlgorithm              string            `wire:"x-amz-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	ContentDisposition             string            `wire:"Content-Disposition,header"`
@@ -257,7 +257,7 @@ type CopyObjectOutput struct {
 
 type CreateBucketInput struct {
 	ACL                        string                     `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read"`
-	Bucket                     string                     `wire:",uri,req"`
+	Bucket                     string                     `wire:",uri,req,record=bucketName"`
 	CreateBucketConfiguration  *CreateBucketConfiguration `wire:",payload"`
 	GrantFullControl           string                     `wire:"x-amz-grant-full-control,header"`
 	GrantRead                  string                     `wire:"x-amz-grant-read,header"`
@@ -275,7 +275,7 @@ type CreateBucketOutput struct {
 }
 
 type CreateBucketMetadataConfigurationInput struct {
-	Bucket                string                `wire:",uri,req"`
+	Bucket                string                `wire:",uri,req,record=bucketName"`
 	ContentMD5            string                `wire:"Content-MD5,header"`
 	ChecksumAlgorithm     string                `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	MetadataConfiguration MetadataConfiguration `wire:",payload,req"`
@@ -285,7 +285,7 @@ type CreateBucketMetadataConfigurationInput struct {
 type CreateBucketMetadataConfigurationOutput struct{}
 
 type CreateBucketMetadataTableConfigurationInput struct {
-	Bucket                     string                     `wire:",uri,req"`
+	Bucket                     string                     `wire:",uri,req,record=bucketName"`
 	ContentMD5                 string                     `wire:"Content-MD5,header"`
 	ChecksumAlgorithm          string                     `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	MetadataTableConfiguration MetadataTableConfiguration `wire:",payload,req"`
@@ -296,7 +296,7 @@ type CreateBucketMetadataTableConfigurationOutput struct{}
 
 type CreateMultipartUploadInput struct {
 	ACL                       string            `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|bucket-owner-full-control"`
-	Bucket                    string            `wire:",uri,req"`
+	Bucket                    string            `wire:",uri,req,record=bucketName"`
 	CacheControl              string            `wire:"Cache-Control,header"`
 	ContentDisposition        string            `wire:"Content-Disposition,header"`
 	ContentEncoding           string            `wire:"Content-Encoding,header"`
@@ -331,7 +331,7 @@ type CreateMultipartUploadInput struct {
 type CreateMultipartUploadOutput struct {
 	AbortDate               time.Time `wire:"x-amz-abort-date,header"`
 	AbortRuleId             string    `wire:"x-amz-abort-rule-id,header"`
-	Bucket                  string
+	Bucket                  string    `wire:",record=bucketName"`
 	Key                     string
 	UploadId                string
 	ServerSideEncryption    string `wire:"x-amz-server-side-encryption,header"`
@@ -347,7 +347,7 @@ type CreateMultipartUploadOutput struct {
 
 type CreateSessionInput struct {
 	SessionMode             string `wire:"x-amz-create-session-mode,header" enum:"ReadOnly|ReadWrite"`
-	Bucket                  string `wire:",uri,req"`
+	Bucket                  string `wire:",uri,req,record=bucketName"`
 	ServerSideEncryption    string `wire:"x-amz-server-side-encryption,header" enum:"AES256|aws:fsx|aws:kms|aws:kms:dsse"`
 	SSEKMSKeyId             string `wire:"x-amz-server-side-encryption-aws-kms-key-id,header,sensitive"`
 	SSEKMSEncryptionContext string `wire:"x-amz-server-side-encryption-context,header,sensitive"`
@@ -363,14 +363,14 @@ type CreateSessionOutput struct {
 }
 
 type DeleteBucketInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketOutput struct{}
 
 type DeleteBucketAnalyticsConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -378,21 +378,21 @@ type DeleteBucketAnalyticsConfigurationInput struct {
 type DeleteBucketAnalyticsConfigurationOutput struct{}
 
 type DeleteBucketCorsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketCorsOutput struct{}
 
 type DeleteBucketEncryptionInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketEncryptionOutput struct{}
 
 type DeleteBucketIntelligentTieringConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -400,7 +400,7 @@ type DeleteBucketIntelligentTieringConfigurationInput struct {
 type DeleteBucketIntelligentTieringConfigurationOutput struct{}
 
 type DeleteBucketInventoryConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -408,28 +408,28 @@ type DeleteBucketInventoryConfigurationInput struct {
 type DeleteBucketInventoryConfigurationOutput struct{}
 
 type DeleteBucketLifecycleInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketLifecycleOutput struct{}
 
 type DeleteBucketMetadataConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketMetadataConfigurationOutput struct{}
 
 type DeleteBucketMetadataTableConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketMetadataTableConfigurationOutput struct{}
 
 type DeleteBucketMetricsConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -437,42 +437,42 @@ type DeleteBucketMetricsConfigurationInput struct {
 type DeleteBucketMetricsConfigurationOutput struct{}
 
 type DeleteBucketOwnershipControlsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketOwnershipControlsOutput struct{}
 
 type DeleteBucketPolicyInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketPolicyOutput struct{}
 
 type DeleteBucketReplicationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketReplicationOutput struct{}
 
 type DeleteBucketTaggingInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketTaggingOutput struct{}
 
 type DeleteBucketWebsiteInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeleteBucketWebsiteOutput struct{}
 
 type DeleteObjectInput struct {
-	Bucket                    string    `wire:",uri,req"`
+	Bucket                    string    `wire:",uri,req,record=bucketName"`
 	Key                       string    `wire:",uri,req" min:"1"`
 	MFA                       string    `wire:"x-amz-mfa,header"`
 	VersionId                 string    `wire:"versionId,query"`
@@ -491,7 +491,7 @@ type DeleteObjectOutput struct {
 }
 
 type DeleteObjectTaggingInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	VersionId           string `wire:"versionId,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
@@ -502,7 +502,7 @@ type DeleteObjectTaggingOutput struct {
 }
 
 type DeleteObjectsInput struct {
-	Bucket                    string `wire:",uri,req"`
+	Bucket                    string `wire:",uri,req,record=bucketName"`
 	Delete                    Delete `wire:",payload,req"`
 	MFA                       string `wire:"x-amz-mfa,header"`
 	RequestPayer              string `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -518,14 +518,14 @@ type DeleteObjectsOutput struct {
 }
 
 type DeletePublicAccessBlockInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
 type DeletePublicAccessBlockOutput struct{}
 
 type GetBucketAbacInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -534,7 +534,7 @@ type GetBucketAbacOutput struct {
 }
 
 type GetBucketAccelerateConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 	RequestPayer        string `wire:"x-amz-request-payer,header" enum:"requester"`
 }
@@ -545,7 +545,7 @@ type GetBucketAccelerateConfigurationOutput struct {
 }
 
 type GetBucketAclInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -555,7 +555,7 @@ type GetBucketAclOutput struct {
 }
 
 type GetBucketAnalyticsConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -565,7 +565,7 @@ type GetBucketAnalyticsConfigurationOutput struct {
 }
 
 type GetBucketCorsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -574,7 +574,7 @@ type GetBucketCorsOutput struct {
 }
 
 type GetBucketEncryptionInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -583,7 +583,7 @@ type GetBucketEncryptionOutput struct {
 }
 
 type GetBucketIntelligentTieringConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -593,7 +593,7 @@ type GetBucketIntelligentTieringConfigurationOutput struct {
 }
 
 type GetBucketInventoryConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -603,7 +603,7 @@ type GetBucketInventoryConfigurationOutput struct {
 }
 
 type GetBucketLifecycleInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -612,7 +612,7 @@ type GetBucketLifecycleOutput struct {
 }
 
 type GetBucketLifecycleConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -622,7 +622,7 @@ type GetBucketLifecycleConfigurationOutput struct {
 }
 
 type GetBucketLocationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -631,7 +631,7 @@ type GetBucketLocationOutput struct {
 }
 
 type GetBucketLoggingInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -640,7 +640,7 @@ type GetBucketLoggingOutput struct {
 }
 
 type GetBucketMetadataConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -649,7 +649,7 @@ type GetBucketMetadataConfigurationOutput struct {
 }
 
 type GetBucketMetadataTableConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -658,7 +658,7 @@ type GetBucketMetadataTableConfigurationOutput struct {
 }
 
 type GetBucketMetricsConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Id                  string `wire:"id,query,req"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -668,7 +668,7 @@ type GetBucketMetricsConfigurationOutput struct {
 }
 
 type GetBucketNotificationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -679,7 +679,7 @@ type GetBucketNotificationOutput struct {
 }
 
 type GetBucketNotificationConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -691,7 +691,7 @@ type GetBucketNotificationConfigurationOutput struct {
 }
 
 type GetBucketOwnershipControlsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -700,7 +700,7 @@ type GetBucketOwnershipControlsOutput struct {
 }
 
 type GetBucketPolicyInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -709,7 +709,7 @@ type GetBucketPolicyOutput struct {
 }
 
 type GetBucketPolicyStatusInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -718,7 +718,7 @@ type GetBucketPolicyStatusOutput struct {
 }
 
 type GetBucketReplicationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -727,7 +727,7 @@ type GetBucketReplicationOutput struct {
 }
 
 type GetBucketRequestPaymentInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -736,7 +736,7 @@ type GetBucketRequestPaymentOutput struct {
 }
 
 type GetBucketTaggingInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -745,7 +745,7 @@ type GetBucketTaggingOutput struct {
 }
 
 type GetBucketVersioningInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -755,7 +755,7 @@ type GetBucketVersioningOutput struct {
 }
 
 type GetBucketWebsiteInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -767,7 +767,7 @@ type GetBucketWebsiteOutput struct {
 }
 
 type GetObjectInput struct {
-	Bucket                     string    `wire:",uri,req"`
+	Bucket                     string    `wire:",uri,req,record=bucketName"`
 	IfMatch                    string    `wire:"If-Match,header"`
 	IfModifiedSince            time.Time `wire:"If-Modified-Since,header"`
 	IfNoneMatch                string    `wire:"If-None-Match,header"`
@@ -837,7 +837,7 @@ type GetObjectOutput struct {
 }
 
 type GetObjectAclInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	VersionId           string `wire:"versionId,query"`
 	RequestPayer        string `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -851,7 +851,7 @@ type GetObjectAclOutput struct {
 }
 
 type GetObjectAttributesInput struct {
-	Bucket               string   `wire:",uri,req"`
+	Bucket               string   `wire:",uri,req,record=bucketName"`
 	Key                  string   `wire:",uri,req" min:"1"`
 	VersionId            string   `wire:"versionId,query"`
 	MaxParts             *int32   `wire:"x-amz-max-parts,header"`
@@ -877,7 +877,7 @@ type GetObjectAttributesOutput struct {
 }
 
 type GetObjectLegalHoldInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	VersionId           string `wire:"versionId,query"`
 	RequestPayer        string `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -889,7 +889,7 @@ type GetObjectLegalHoldOutput struct {
 }
 
 type GetObjectLockConfigurationInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -898,7 +898,7 @@ type GetObjectLockConfigurationOutput struct {
 }
 
 type GetObjectRetentionInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	VersionId           string `wire:"versionId,query"`
 	RequestPayer        string `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -910,7 +910,7 @@ type GetObjectRetentionOutput struct {
 }
 
 type GetObjectTaggingInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	VersionId           string `wire:"versionId,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
@@ -923,7 +923,7 @@ type GetObjectTaggingOutput struct {
 }
 
 type GetObjectTorrentInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Key                 string `wire:",uri,req" min:"1"`
 	RequestPayer        string `wire:"x-amz-request-payer,header" enum:"requester"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
@@ -935,7 +935,7 @@ type GetObjectTorrentOutput struct {
 }
 
 type GetPublicAccessBlockInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -944,7 +944,7 @@ type GetPublicAccessBlockOutput struct {
 }
 
 type HeadBucketInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
 
@@ -957,7 +957,7 @@ type HeadBucketOutput struct {
 }
 
 type HeadObjectInput struct {
-	Bucket                     string    `wire:",uri,req"`
+	Bucket                     string    `wire:",uri,req,record=bucketName"`
 	IfMatch                    string    `wire:"If-Match,header"`
 	IfModifiedSince            time.Time `wire:"If-Modified-Since,header"`
 	IfNoneMatch                string    `wire:"If-None-Match,header"`
@@ -1027,7 +1027,7 @@ type HeadObjectOutput struct {
 }
 
 type ListBucketAnalyticsConfigurationsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ContinuationToken   string `wire:"continuation-token,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -1040,7 +1040,7 @@ type ListBucketAnalyticsConfigurationsOutput struct {
 }
 
 type ListBucketIntelligentTieringConfigurationsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ContinuationToken   string `wire:"continuation-token,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -1053,7 +1053,7 @@ type ListBucketIntelligentTieringConfigurationsOutput struct {
 }
 
 type ListBucketInventoryConfigurationsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ContinuationToken   string `wire:"continuation-token,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -1066,7 +1066,7 @@ type ListBucketInventoryConfigurationsOutput struct {
 }
 
 type ListBucketMetricsConfigurationsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	ContinuationToken   string `wire:"continuation-token,query"`
 	ExpectedBucketOwner string `wire:"x-amz-expected-bucket-owner,header"`
 }
@@ -1103,7 +1103,7 @@ type ListDirectoryBucketsOutput struct {
 }
 
 type ListMultipartUploadsInput struct {
-	Bucket              string `wire:",uri,req"`
+	Bucket              string `wire:",uri,req,record=bucketName"`
 	Delimiter           string `wire:"delimiter,query"`
 	EncodingType        string `wire:"encoding-type,query" enum:"url"`
 	KeyMarker           string `wire:"key-marker,query"`
@@ -1115,7 +1115,7 @@ type ListMultipartUploadsInput struct {
 }
 
 type ListMultipartUploadsOutput struct {
-	Bucket             string
+	Bucket             string `wire:",record=bucketName"`
 	KeyMarker          string `wire:",always"`
 	UploadIdMarker     string `wire:",always"`
 	NextKeyMarker      string
@@ -1131,7 +1131,7 @@ type ListMultipartUploadsOutput struct {
 }
 
 type ListObjectVersionsInput struct {
-	Bucket                   string   `wire:",uri,req"`
+	Bucket                   string   `wire:",uri,req,record=bucketName"`
 	Delimiter                string   `wire:"delimiter,query"`
 	EncodingType             string   `wire:"encoding-type,query" enum:"url"`
 	KeyMarker                string   `wire:"key-marker,query"`
@@ -1161,7 +1161,7 @@ type ListObjectVersionsOutput struct {
 }
 
 type ListObjectsInput struct {
-	Bucket                   string   `wire:",uri,req"`
+	Bucket                   string   `wire:",uri,req,record=bucketName"`
 	Delimiter                string   `wire:"delimiter,query"`
 	EncodingType             string   `wire:"encoding-type,query" enum:"url"`
 	Marker                   string   `wire:"marker,query"`
@@ -1187,7 +1187,7 @@ type ListObjectsOutput struct {
 }
 
 type ListObjectsV2Input struct {
-	Bucket                   string   `wire:",uri,req"`
+	Bucket                   string   `wire:",uri,req,record=bucketName"`
 	Delimiter                string   `wire:"delimiter,query"`
 	EncodingType             string   `wire:"encoding-type,query" enum:"url"`
 	MaxKeys                  *int32   `wire:"max-keys,query"`
@@ -1217,7 +1217,7 @@ type ListObjectsV2Output struct {
 }
 
 type ListPartsInput struct {
-	Bucket               string `wire:",uri,req"`
+	Bucket               string `wire:",uri,req,record=bucketName"`
 	Key                  string `wire:",uri,req" min:"1"`
 	MaxParts             *int32 `wire:"max-parts,query"`
 	PartNumberMarker     *int32 `wire:"part-number-marker,query"`
@@ -1232,7 +1232,7 @@ type ListPartsInput struct {
 type ListPartsOutput struct {
 	AbortDate            time.Time `wire:"x-amz-abort-date,header"`
 	AbortRuleId          string    `wire:"x-amz-abort-rule-id,header"`
-	Bucket               string
+	Bucket               string    `wire:",record=bucketName"`
 	Key                  string
 	UploadId             string
 	PartNumberMarker     int32 `wire:",always"`
@@ -1249,7 +1249,7 @@ type ListPartsOutput struct {
 }
 
 type PutBucketAbacInput struct {
-	Bucket              string     `wire:",uri,req"`
+	Bucket              string     `wire:",uri,req,record=bucketName"`
 	ContentMD5          string     `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string     `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	ExpectedBucketOwner string     `wire:"x-amz-expected-bucket-owner,header"`
@@ -1259,7 +1259,7 @@ type PutBucketAbacInput struct {
 type PutBucketAbacOutput struct{}
 
 type PutBucketAccelerateConfigurationInput struct {
-	Bucket                  string                  `wire:",uri,req"`
+	Bucket                  string                  `wire:",uri,req,record=bucketName"`
 	AccelerateConfiguration AccelerateConfiguration `wire:",payload,req"`
 	ExpectedBucketOwner     string                  `wire:"x-amz-expected-bucket-owner,header"`
 	ChecksumAlgorithm       string                  `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
@@ -1270,7 +1270,7 @@ type PutBucketAccelerateConfigurationOutput struct{}
 type PutBucketAclInput struct {
 	ACL                 string               `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read"`
 	AccessControlPolicy *AccessControlPolicy `wire:",payload"`
-	Bucket              string               `wire:",uri,req"`
+	Bucket              string               `wire:",uri,req,record=bucketName"`
 	ContentMD5          string               `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string               `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	GrantFullControl    string               `wire:"x-amz-grant-full-control,header"`
@@ -1284,7 +1284,7 @@ type PutBucketAclInput struct {
 type PutBucketAclOutput struct{}
 
 type PutBucketAnalyticsConfigurationInput struct {
-	Bucket                 string                 `wire:",uri,req"`
+	Bucket                 string                 `wire:",uri,req,record=bucketName"`
 	Id                     string                 `wire:"id,query,req"`
 	AnalyticsConfiguration AnalyticsConfiguration `wire:",payload,req"`
 	ExpectedBucketOwner    string                 `wire:"x-amz-expected-bucket-owner,header"`
@@ -1293,7 +1293,7 @@ type PutBucketAnalyticsConfigurationInput struct {
 type PutBucketAnalyticsConfigurationOutput struct{}
 
 type PutBucketCorsInput struct {
-	Bucket              string            `wire:",uri,req"`
+	Bucket              string            `wire:",uri,req,record=bucketName"`
 	CORSConfiguration   CORSConfiguration `wire:",payload,req"`
 	ContentMD5          string            `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string            `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
@@ -1303,7 +1303,7 @@ type PutBucketCorsInput struct {
 type PutBucketCorsOutput struct{}
 
 type PutBucketEncryptionInput struct {
-	Bucket                            string                            `wire:",uri,req"`
+	Bucket                            string                            `wire:",uri,req,record=bucketName"`
 	ContentMD5                        string                            `wire:"Content-MD5,header"`
 	ChecksumAlgorithm                 string                            `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	ServerSideEncryptionConfiguration ServerSideEncryptionConfiguration `wire:",payload,req"`
@@ -1313,7 +1313,7 @@ type PutBucketEncryptionInput struct {
 type PutBucketEncryptionOutput struct{}
 
 type PutBucketIntelligentTieringConfigurationInput struct {
-	Bucket                          string                          `wire:",uri,req"`
+	Bucket                          string                          `wire:",uri,req,record=bucketName"`
 	Id                              string                          `wire:"id,query,req"`
 	ExpectedBucketOwner             string                          `wire:"x-amz-expected-bucket-owner,header"`
 	IntelligentTieringConfiguration IntelligentTieringConfiguration `wire:",payload,req"`
@@ -1322,7 +1322,7 @@ type PutBucketIntelligentTieringConfigurationInput struct {
 type PutBucketIntelligentTieringConfigurationOutput struct{}
 
 type PutBucketInventoryConfigurationInput struct {
-	Bucket                 string                 `wire:",uri,req"`
+	Bucket                 string                 `wire:",uri,req,record=bucketName"`
 	Id                     string                 `wire:"id,query,req"`
 	InventoryConfiguration InventoryConfiguration `wire:",payload,req"`
 	ExpectedBucketOwner    string                 `wire:"x-amz-expected-bucket-owner,header"`
@@ -1331,7 +1331,7 @@ type PutBucketInventoryConfigurationInput struct {
 type PutBucketInventoryConfigurationOutput struct{}
 
 type PutBucketLifecycleInput struct {
-	Bucket                 string                  `wire:",uri,req"`
+	Bucket                 string                  `wire:",uri,req,record=bucketName"`
 	ContentMD5             string                  `wire:"Content-MD5,header"`
 	ChecksumAlgorithm      string                  `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	LifecycleConfiguration *LifecycleConfiguration `wire:",payload"`
@@ -1341,7 +1341,7 @@ type PutBucketLifecycleInput struct {
 type PutBucketLifecycleOutput struct{}
 
 type PutBucketLifecycleConfigurationInput struct {
-	Bucket                             string                        `wire:",uri,req"`
+	Bucket                             string                        `wire:",uri,req,record=bucketName"`
 	ChecksumAlgorithm                  string                        `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	LifecycleConfiguration             *BucketLifecycleConfiguration `wire:",payload"`
 	ExpectedBucketOwner                string                        `wire:"x-amz-expected-bucket-owner,header"`
@@ -1353,7 +1353,7 @@ type PutBucketLifecycleConfigurationOutput struct {
 }
 
 type PutBucketLoggingInput struct {
-	Bucket              string              `wire:",uri,req"`
+	Bucket              string              `wire:",uri,req,record=bucketName"`
 	BucketLoggingStatus BucketLoggingStatus `wire:",payload,req"`
 	ContentMD5          string              `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string              `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
@@ -1363,7 +1363,7 @@ type PutBucketLoggingInput struct {
 type PutBucketLoggingOutput struct{}
 
 type PutBucketMetricsConfigurationInput struct {
-	Bucket               string               `wire:",uri,req"`
+	Bucket               string               `wire:",uri,req,record=bucketName"`
 	Id                   string               `wire:"id,query,req"`
 	MetricsConfiguration MetricsConfiguration `wire:",payload,req"`
 	ExpectedBucketOwner  string               `wire:"x-amz-expected-bucket-owner,header"`
@@ -1372,7 +1372,7 @@ type PutBucketMetricsConfigurationInput struct {
 type PutBucketMetricsConfigurationOutput struct{}
 
 type PutBucketNotificationInput struct {
-	Bucket                    string                              `wire:",uri,req"`
+	Bucket                    string                              `wire:",uri,req,record=bucketName"`
 	ContentMD5                string                              `wire:"Content-MD5,header"`
 	ChecksumAlgorithm         string                              `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	NotificationConfiguration NotificationConfigurationDeprecated `wire:",payload,req"`
@@ -1382,7 +1382,7 @@ type PutBucketNotificationInput struct {
 type PutBucketNotificationOutput struct{}
 
 type PutBucketNotificationConfigurationInput struct {
-	Bucket                    string                    `wire:",uri,req"`
+	Bucket                    string                    `wire:",uri,req,record=bucketName"`
 	NotificationConfiguration NotificationConfiguration `wire:",payload,req"`
 	ExpectedBucketOwner       string                    `wire:"x-amz-expected-bucket-owner,header"`
 	SkipDestinationValidation *bool                     `wire:"x-amz-skip-destination-validation,header"`
@@ -1391,7 +1391,7 @@ type PutBucketNotificationConfigurationInput struct {
 type PutBucketNotificationConfigurationOutput struct{}
 
 type PutBucketOwnershipControlsInput struct {
-	Bucket              string            `wire:",uri,req"`
+	Bucket              string            `wire:",uri,req,record=bucketName"`
 	ContentMD5          string            `wire:"Content-MD5,header"`
 	ExpectedBucketOwner string            `wire:"x-amz-expected-bucket-owner,header"`
 	OwnershipControls   OwnershipControls `wire:",payload,req"`
@@ -1401,7 +1401,7 @@ type PutBucketOwnershipControlsInput struct {
 type PutBucketOwnershipControlsOutput struct{}
 
 type PutBucketPolicyInput struct {
-	Bucket                        string `wire:",uri,req"`
+	Bucket                        string `wire:",uri,req,record=bucketName"`
 	ContentMD5                    string `wire:"Content-MD5,header"`
 	ChecksumAlgorithm             string `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	ConfirmRemoveSelfBucketAccess *bool  `wire:"x-amz-confirm-remove-self-bucket-access,header"`
@@ -1412,7 +1412,7 @@ type PutBucketPolicyInput struct {
 type PutBucketPolicyOutput struct{}
 
 type PutBucketReplicationInput struct {
-	Bucket                   string                   `wire:",uri,req"`
+	Bucket                   string                   `wire:",uri,req,record=bucketName"`
 	ContentMD5               string                   `wire:"Content-MD5,header"`
 	ChecksumAlgorithm        string                   `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	ReplicationConfiguration ReplicationConfiguration `wire:",payload,req"`
@@ -1423,7 +1423,7 @@ type PutBucketReplicationInput struct {
 type PutBucketReplicationOutput struct{}
 
 type PutBucketRequestPaymentInput struct {
-	Bucket                      string                      `wire:",uri,req"`
+	Bucket                      string                      `wire:",uri,req,record=bucketName"`
 	ContentMD5                  string                      `wire:"Content-MD5,header"`
 	ChecksumAlgorithm           string                      `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	RequestPaymentConfiguration RequestPaymentConfiguration `wire:",payload,req"`
@@ -1433,7 +1433,7 @@ type PutBucketRequestPaymentInput struct {
 type PutBucketRequestPaymentOutput struct{}
 
 type PutBucketTaggingInput struct {
-	Bucket              string  `wire:",uri,req"`
+	Bucket              string  `wire:",uri,req,record=bucketName"`
 	ContentMD5          string  `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string  `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	Tagging             Tagging `wire:",payload,req"`
@@ -1443,7 +1443,7 @@ type PutBucketTaggingInput struct {
 type PutBucketTaggingOutput struct{}
 
 type PutBucketVersioningInput struct {
-	Bucket                  string                  `wire:",uri,req"`
+	Bucket                  string                  `wire:",uri,req,record=bucketName"`
 	ContentMD5              string                  `wire:"Content-MD5,header"`
 	ChecksumAlgorithm       string                  `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	MFA                     string                  `wire:"x-amz-mfa,header"`
@@ -1454,7 +1454,7 @@ type PutBucketVersioningInput struct {
 type PutBucketVersioningOutput struct{}
 
 type PutBucketWebsiteInput struct {
-	Bucket               string               `wire:",uri,req"`
+	Bucket               string               `wire:",uri,req,record=bucketName"`
 	ContentMD5           string               `wire:"Content-MD5,header"`
 	ChecksumAlgorithm    string               `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	WebsiteConfiguration WebsiteConfiguration `wire:",payload,req"`
@@ -1466,7 +1466,7 @@ type PutBucketWebsiteOutput struct{}
 type PutObjectInput struct {
 	ACL                       string            `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|bucket-owner-full-control"`
 	Body                      io.ReadCloser     `wire:",payload"`
-	Bucket                    string            `wire:",uri,req"`
+	Bucket                    string            `wire:",uri,req,record=bucketName"`
 	CacheControl              string            `wire:"Cache-Control,header"`
 	ContentDisposition        string            `wire:"Content-Disposition,header"`
 	ContentEncoding           string            `wire:"Content-Encoding,header"`
@@ -1540,7 +1540,7 @@ type PutObjectOutput struct {
 type PutObjectAclInput struct {
 	ACL                 string               `wire:"x-amz-acl,header" enum:"private|public-read|public-read-write|authenticated-read|aws-exec-read|bucket-owner-read|bucket-owner-full-control"`
 	AccessControlPolicy *AccessControlPolicy `wire:",payload"`
-	Bucket              string               `wire:",uri,req"`
+	Bucket              string               `wire:",uri,req,record=bucketName"`
 	ContentMD5          string               `wire:"Content-MD5,header"`
 	ChecksumAlgorithm   string               `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	GrantFullControl    string               `wire:"x-amz-grant-full-control,header"`
@@ -1559,7 +1559,7 @@ type PutObjectAclOutput struct {
 }
 
 type PutObjectLegalHoldInput struct {
-	Bucket              string               `wire:",uri,req"`
+	Bucket              string               `wire:",uri,req,record=bucketName"`
 	Key                 string               `wire:",uri,req" min:"1"`
 	LegalHold           *ObjectLockLegalHold `wire:",payload"`
 	RequestPayer        string               `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -1574,7 +1574,7 @@ type PutObjectLegalHoldOutput struct {
 }
 
 type PutObjectLockConfigurationInput struct {
-	Bucket                  string                   `wire:",uri,req"`
+	Bucket                  string                   `wire:",uri,req,record=bucketName"`
 	ObjectLockConfiguration *ObjectLockConfiguration `wire:",payload"`
 	RequestPayer            string                   `wire:"x-amz-request-payer,header" enum:"requester"`
 	Token                   string                   `wire:"x-amz-bucket-object-lock-token,header"`
@@ -1588,7 +1588,7 @@ type PutObjectLockConfigurationOutput struct {
 }
 
 type PutObjectRetentionInput struct {
-	Bucket                    string               `wire:",uri,req"`
+	Bucket                    string               `wire:",uri,req,record=bucketName"`
 	Key                       string               `wire:",uri,req" min:"1"`
 	Retention                 *ObjectLockRetention `wire:",payload"`
 	RequestPayer              string               `wire:"x-amz-request-payer,header" enum:"requester"`
@@ -1604,7 +1604,7 @@ type PutObjectRetentionOutput struct {
 }
 
 type PutObjectTaggingInput struct {
-	Bucket              string  `wire:",uri,req"`
+	Bucket              string  `wire:",uri,req,record=bucketName"`
 	Key                 string  `wire:",uri,req" min:"1"`
 	VersionId           string  `wire:"versionId,query"`
 	ContentMD5          string  `wire:"Content-MD5,header"`
@@ -1619,7 +1619,7 @@ type PutObjectTaggingOutput struct {
 }
 
 type PutPublicAccessBlockInput struct {
-	Bucket                         string                         `wire:",uri,req"`
+	Bucket                         string                         `wire:",uri,req,record=bucketName"`
 	ContentMD5                     string                         `wire:"Content-MD5,header"`
 	ChecksumAlgorithm              string                         `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	PublicAccessBlockConfiguration PublicAccessBlockConfiguration `wire:",payload,req"`
@@ -1629,7 +1629,7 @@ type PutPublicAccessBlockInput struct {
 type PutPublicAccessBlockOutput struct{}
 
 type RenameObjectInput struct {
-	Bucket                       string    `wire:",uri,req"`
+	Bucket                       string    `wire:",uri,req,record=bucketName"`
 	Key                          string    `wire:",uri,req" min:"1"`
 	RenameSource                 string    `wire:"x-amz-rename-source,header,req" pattern:"\\/?.+\\/.+"`
 	DestinationIfMatch           string    `wire:"If-Match,header"`
@@ -1646,7 +1646,7 @@ type RenameObjectInput struct {
 type RenameObjectOutput struct{}
 
 type RestoreObjectInput struct {
-	Bucket              string          `wire:",uri,req"`
+	Bucket              string          `wire:",uri,req,record=bucketName"`
 	Key                 string          `wire:",uri,req" min:"1"`
 	VersionId           string          `wire:"versionId,query"`
 	RestoreRequest      *RestoreRequest `wire:",payload"`
@@ -1661,7 +1661,7 @@ type RestoreObjectOutput struct {
 }
 
 type UpdateBucketMetadataInventoryTableConfigurationInput struct {
-	Bucket                      string                             `wire:",uri,req"`
+	Bucket                      string                             `wire:",uri,req,record=bucketName"`
 	ContentMD5                  string                             `wire:"Content-MD5,header"`
 	ChecksumAlgorithm           string                             `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	InventoryTableConfiguration InventoryTableConfigurationUpdates `wire:",payload,req"`
@@ -1671,7 +1671,7 @@ type UpdateBucketMetadataInventoryTableConfigurationInput struct {
 type UpdateBucketMetadataInventoryTableConfigurationOutput struct{}
 
 type UpdateBucketMetadataJournalTableConfigurationInput struct {
-	Bucket                    string                           `wire:",uri,req"`
+	Bucket                    string                           `wire:",uri,req,record=bucketName"`
 	ContentMD5                string                           `wire:"Content-MD5,header"`
 	ChecksumAlgorithm         string                           `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
 	JournalTableConfiguration JournalTableConfigurationUpdates `wire:",payload,req"`
@@ -1681,7 +1681,7 @@ type UpdateBucketMetadataJournalTableConfigurationInput struct {
 type UpdateBucketMetadataJournalTableConfigurationOutput struct{}
 
 type UpdateObjectEncryptionInput struct {
-	Bucket              string           `wire:",uri,req"`
+	Bucket              string           `wire:",uri,req,record=bucketName"`
 	Key                 string           `wire:",uri,req" min:"1"`
 	VersionId           string           `wire:"versionId,query"`
 	ObjectEncryption    ObjectEncryption `wire:",payload,req"`
@@ -1697,7 +1697,7 @@ type UpdateObjectEncryptionOutput struct {
 
 type UploadPartInput struct {
 	Body                 io.ReadCloser `wire:",payload"`
-	Bucket               string        `wire:",uri,req"`
+	Bucket               string        `wire:",uri,req,record=bucketName"`
 	ContentLength        *int64        `wire:"Content-Length,header"`
 	ContentMD5           string        `wire:"Content-MD5,header"`
 	ChecksumAlgorithm    string        `wire:"x-amz-sdk-checksum-algorithm,header" enum:"CRC32|CRC32C|SHA1|SHA256|CRC64NVME|SHA512|MD5|XXHASH64|XXHASH3|XXHASH128"`
@@ -1742,7 +1742,7 @@ type UploadPartOutput struct {
 }
 
 type UploadPartCopyInput struct {
-	Bucket                         string    `wire:",uri,req"`
+	Bucket                         string    `wire:",uri,req,record=bucketName"`
 	CopySource                     string    `wire:"x-amz-copy-source,header,req" pattern:"\\/?.+\\/.+"`
 	CopySourceIfMatch              string    `wire:"x-amz-copy-source-if-match,header"`
 	CopySourceIfModifiedSince      time.Time `wire:"x-amz-copy-source-if-modified-since,header"`
@@ -1819,7 +1819,7 @@ type AnalyticsFilter struct {
 type AnalyticsS3BucketDestination struct {
 	Format          string `wire:",req" enum:"CSV"`
 	BucketAccountId string
-	Bucket          string `wire:",req"`
+	Bucket          string `wire:",req,record=bucketName"`
 	Prefix          string
 }
 
@@ -1962,8 +1962,8 @@ type CopyPartResult struct {
 type CreateBucketConfiguration struct {
 	LocationConstraint string
 	Location           *LocationInfo
-	Bucket             *BucketInfo
-	Tags               []Tag `wire:",member=Tag"`
+	Bucket             *BucketInfo `wire:",record=bucketName"`
+	Tags               []Tag       `wire:",member=Tag"`
 }
 
 type DefaultRetention struct {
@@ -1997,7 +1997,7 @@ type DeletedObject struct {
 }
 
 type Destination struct {
-	Bucket                   string `wire:",req"`
+	Bucket                   string `wire:",req,record=bucketName"`
 	Account                  string
 	StorageClass             string `enum:"STANDARD|REDUCED_REDUNDANCY|STANDARD_IA|ONEZONE_IA|INTELLIGENT_TIERING|GLACIER|DEEP_ARCHIVE|OUTPOSTS|GLACIER_IR|SNOW|EXPRESS_ONEZONE|FSX_OPENZFS|FSX_ONTAP"`
 	AccessControlTranslation *AccessControlTranslation
@@ -2144,7 +2144,7 @@ type InventoryFilter struct {
 
 type InventoryS3BucketDestination struct {
 	AccountId  string
-	Bucket     string `wire:",req"`
+	Bucket     string `wire:",req,record=bucketName"`
 	Format     string `wire:",req" enum:"CSV|ORC|Parquet"`
 	Prefix     string
 	Encryption *InventoryEncryption
