@@ -534,7 +534,7 @@ func (s *simulator) print(r *simulationRequest, decision string, ok bool, x *aut
 		}
 		return json.NewEncoder(s.out).Encode(o)
 	}
-	line := fmt.Sprintf("%s: %s may %s on %s", r.Name, r.Principal, r.Action, r.Resource)
+	line := fmt.Sprintf("%s: %s, %s on %s", r.Name, r.Principal, r.Action, r.Resource)
 	switch {
 	case !ok:
 		fmt.Fprintf(s.out, "FAIL  %s: %s, expected %s\n\n", line, decision, r.Expect)
