@@ -303,6 +303,7 @@ func (l *linter) document(n *node) {
 	}
 	at := root.member("Statement", statements.value.position)
 	items := []node{statements.value}
+	one := statements.value.kind == '{'
 	switch statements.value.kind {
 	case '{':
 	case '[':
@@ -316,7 +317,11 @@ func (l *linter) document(n *node) {
 	}
 	var all []*lintStatement
 	for i := range items {
-		if s := l.read(&items[i], at.item(i, items[i].position)); s != nil {
+		place := at
+		if !one {
+			place = at.item(i, items[i].position)
+		}
+		if s := l.read(&items[i], place); s != nil {
 			all = append(all, s)
 		}
 	}

@@ -507,7 +507,7 @@ func (l *linter) attributes(s *lintStatement, c *lintCondition) {
 	selected := slices.ContainsFunc(s.conditions, func(d lintCondition) bool {
 		return foldEqual(d.key, "dynamodb:Select") && len(d.values) == 1 && d.values[0].text == "SPECIFIC_ATTRIBUTES"
 	})
-	if s.effect == "Allow" && reads != s.not.action && !selected {
+	if s.effect == "Allow" && reads != s.not.action && !selected && !c.o.isNull() {
 		l.find("DYNAMODB_ATTRIBUTES_WITHOUT_SELECT", c.spot)
 	}
 }

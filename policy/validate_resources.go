@@ -161,21 +161,22 @@ func (l *linter) formats(s *lintStatement, service string) [][]string {
 			prefixes = append(prefixes, prefix)
 		}
 	}
-	if formats := l.formatsIn(prefixes, service); formats != nil {
+	formats := l.formatsIn(prefixes, func(s string) bool { return arn.Glob(s, service) }) // a recovery point of Backup is any service's
+	if formats != nil {
 		return formats
 	}
 	if l.ref.service(service) != nil {
 		return nil
 	}
-	return l.formatsIn(l.ref.prefixes(), service)
+	return l.formatsIn(l.ref.prefixes(), func(s string) bool { return s == service })
 }
 
-func (l *linter) formatsIn(prefixes []string, service string) [][]string {
+func (l *linter) formatsIn(prefixes []string, of func(service string) bool) [][]string {
 	var formats [][]string
 	for _, prefix := range prefixes {
 		if known := l.ref.service(prefix); known != nil {
 			for _, t := range known.Resources {
-				if parts := strings.SplitN(withoutVariables(t.ARN), ":", 6); len(parts) == 6 && arn.Glob(parts[2], service) {
+				if parts := strings.SplitN(withoutVariables(t.ARN), ":", 6); len(parts) == 6 && of(parts[2]) {
 					formats = append(formats, parts)
 				}
 			}
