@@ -27,7 +27,16 @@ type watch struct {
 	revision int64
 }
 
-func (h *site) watch() watch { return watch{h, h.db.View().Revision()} }
+// watch begins to watch. The actors are those who will call: that they have is noted
+// in the state once, now.
+func (h *site) watch(actors ...actor) watch {
+	h.t.Helper()
+	for _, a := range actors {
+		h.well(h.query(a, "sts", "GetCallerIdentity"))
+	}
+	h.server.Close() // writes what is noted, and goes on serving
+	return watch{h, h.db.View().Revision()}
+}
 
 // holds fails the test when a call was done, panicked or was answered by what is not XML.
 func (w watch) holds(t *testing.T, answers ...reply) {
@@ -64,11 +73,11 @@ func repeat(n int, format string) string {
 
 func TestHostileForms(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	create := "Action=CreateUser&Version=2010-05-08&UserName=x"
 	list := "Action=ListUsers&Version=2010-05-08"
-	w := h.watch()
+	w := h.watch(root)
 	for _, c := range []struct {
 		name, form string
 		status     int
@@ -139,21 +148,15 @@ func TestHostileForms(t *testing.T) {
 	}
 }
 
-// fixed is a clock that stands, so that nothing is written behind the tests' back.
-func fixed() func() time.Time {
-	now := time.Now()
-	return func() time.Time { return now }
-}
-
 // Documents that are no policies, or would mean one thing to us and another to a reader.
 func TestHostilePolicies(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	h.well(h.query(root, "iam", "CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trust(ours)))
 	h.well(h.s3(root, "PUT", "/b-1", ""))
 	alice := h.user(ours, "alice", allow("sts:AssumeRole", "*"))
-	w := h.watch()
+	w := h.watch(root, alice)
 	statement := func(body string) string { return `{"Version":"2012-10-17","Statement":[{` + body + `}]}` }
 	fine := `"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b-1/*"`
 	for _, c := range []struct{ name, document string }{
@@ -221,12 +224,12 @@ func TestHostilePolicies(t *testing.T) {
 // ARNs of accounts that are not here, or of somebody else.
 func TestStrangeARNs(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	alice := h.user(ours, "alice", allow("*", "*"))
 	h.well(h.query(h.roots[theirs], "iam", "CreatePolicy", "PolicyName", "p", "PolicyDocument", allow("*", "*")))
 	h.well(h.query(root, "iam", "CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trust(ours)))
-	w := h.watch()
+	w := h.watch(root, alice)
 	foreign := "arn:aws:iam::" + theirs + ":policy/p"
 	for _, c := range []struct {
 		a      reply
@@ -267,7 +270,7 @@ var signatureFaults = []string{"IncompleteSignature", "SignatureDoesNotMatch", "
 // Signatures that are bent, borrowed or half there.
 func TestHostileSignatures(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	alice := h.user(ours, "alice", allow("*", "*"))
 	h.well(h.query(root, "iam", "CreateRole", "RoleName", "r", "AssumeRolePolicyDocument", trust(ours)))
@@ -275,7 +278,7 @@ func TestHostileSignatures(t *testing.T) {
 	one, _ := h.assume(alice, "arn:aws:iam::"+ours+":role/r", "one")
 	two, _ := h.assume(alice, "arn:aws:iam::"+ours+":role/r", "two")
 	h.well(h.query(one, "sts", "GetCallerIdentity"))
-	w := h.watch()
+	w := h.watch(root, alice, one, two)
 
 	type bend func(r *http.Request)
 	authorization := func(old, new string) bend {
@@ -445,11 +448,11 @@ func TestReplays(t *testing.T) {
 // Requests that name two services, or one that is not whose signature it has.
 func TestTwoServices(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	h.well(h.s3(root, "PUT", "/b-1", ""))
 	h.well(h.s3(root, "PUT", "/b-1/k", "v"))
-	w := h.watch()
+	w := h.watch(root)
 	create := "Action=CreateUser&Version=2010-05-08&UserName=x"
 	identity := "Action=GetCallerIdentity&Version=2011-06-15"
 	for _, c := range []struct {
@@ -622,11 +625,11 @@ func TestHostileKeys(t *testing.T) {
 // Names that are no buckets', wherever they stand.
 func TestHostileBuckets(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	h.well(h.s3(root, "PUT", "/b-1", ""))
 	h.well(h.s3(root, "PUT", "/dots.are.fine", ""))
-	w := h.watch()
+	w := h.watch(root)
 	for _, name := range []string{
 		"ab", strings.Repeat("b", 64), "B-1", "b_1", "-b-1", "b-1-", ".b-1", "b-1.", "b..1", "b.-1", "192.168.5.4", "1.2.3.4", "xn--b", "sthree-b", "b-s3alias", "b--ol-s3",
 		"..", "...", "%2e%2e", "..%2f..", "b%001", "b%0a1", "%FF%FF%FF", "b%20b", "b%2Fb", "b*b", "b%3Fb", "amzn-s3-demo-b", "%e2%80%ae-b", "b-1%00",
@@ -725,10 +728,10 @@ func TestHostileChunks(t *testing.T) {
 // Documents of S3 that are no documents, or too much of one.
 func TestHostileXML(t *testing.T) {
 	t.Parallel()
-	h := open(t, func(cfg *server.Config) { cfg.Now = fixed() })
+	h := open(t, nil)
 	root := h.roots[ours]
 	h.well(h.s3(root, "PUT", "/b-1", ""))
-	w := h.watch()
+	w := h.watch(root)
 	tags := func(inner string) string { return "<Tagging><TagSet>" + inner + "</TagSet></Tagging>" }
 	for _, c := range []struct{ name, target, body string }{
 		{"nothing", "/b-1?tagging", ""},
