@@ -48,6 +48,9 @@ func main() {
 	if err == nil {
 		return
 	}
+	if errors.Is(err, errRefused) {
+		os.Exit(1)
+	}
 	fmt.Fprintln(os.Stderr, "iamd:", err)
 	var usage usageError
 	if errors.As(err, &usage) {
@@ -87,7 +90,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newExplain(), newLint(), newSimulate(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
 	return root
 }
 
