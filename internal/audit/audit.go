@@ -16,6 +16,8 @@
 //   - When a record cannot be written or synced, Append fails, and goes on
 //     failing until a write succeeds again: whoever asks before doing things
 //     does nothing that is not recorded.
+//   - A file that is moved or removed while it is written is followed by a new
+//     one of its name; when there can be none, Append fails.
 //   - A file consists of whole lines. What a crash leaves of a line that was
 //     being written is removed before the next record follows.
 //
@@ -32,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +110,7 @@ type file interface {
 	io.Writer
 	io.ReaderAt
 	Size() (int64, error)
+	Named() (bool, error) // it is still what its name stands for
 	Truncate(size int64) error
 	Sync() error
 	Close() error
@@ -357,7 +361,13 @@ func (l *Log) probe() error {
 // begin makes the file of the day the one to write to.
 func (l *Log) begin(day int64) error {
 	if l.file != nil && l.day == day {
-		return nil
+		named, err := l.file.Named()
+		if err != nil || named {
+			return err
+		}
+		// Somebody has moved or removed it: what is written there nobody finds.
+		l.file.Close()
+		l.file, l.name = nil, ""
 	}
 	name := filepath.Join(l.dir, fileName(day))
 	f, err := l.open(name)
@@ -465,6 +475,18 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Named() (bool, error) {
+	ours, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	named, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(ours, named), err
 }
 
 func openFile(name string) (file, error) {

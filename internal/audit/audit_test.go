@@ -64,6 +64,56 @@ func TestDurable(t *testing.T) {
 	}
 }
 
+// A file that somebody moves or removes takes no more records, and when its folder is
+// gone there are no more records to take.
+func TestFileTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	l := openLog(t, dir, Options{})
+	add := func(id string) error { return l.Append(t.Context(), record(noon, id), true) }
+	name := filepath.Join(dir, fileName(noon.Unix()/86400))
+	for i, take := range []func() error{
+		func() error { return os.Remove(name) },
+		func() error { return os.Rename(name, name+".old") },
+		func() error { return os.WriteFile(name+".new", []byte("{}\n"), 0o600) },
+	} {
+		if err := add("before"); err != nil {
+			t.Fatal(err)
+		}
+		if err := take(); err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 { // and puts another one there
+			if err := os.Rename(name+".new", name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := add("after"); err != nil {
+			t.Errorf("%d: %v", i, err)
+		}
+		if got := ids(t, dir, Filter{}); len(got) == 0 || got[0] != "after" {
+			t.Errorf("%d: Read gives %v", i, got)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := add("lost"); err == nil {
+		t.Error("a record is accepted for a folder that is not there")
+	}
+	if l.Healthy() == nil {
+		t.Error("the log is healthy without its folder")
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := add("found"); err != nil {
+		t.Error(err)
+	}
+	if got := ids(t, dir, Filter{}); !slices.Equal(got, []string{"found"}) {
+		t.Errorf("at last Read gives %v", got)
+	}
+}
+
 func TestEventID(t *testing.T) {
 	l := openLog(t, t.TempDir(), Options{})
 	a, b, given := record(noon, "a"), record(noon, "b"), record(noon, "c")
@@ -571,6 +621,7 @@ type nothing struct{}
 func (nothing) Write(p []byte) (int, error)            { return len(p), nil }
 func (nothing) ReadAt(p []byte, at int64) (int, error) { return 0, nil }
 func (nothing) Size() (int64, error)                   { return 0, nil }
+func (nothing) Named() (bool, error)                   { return true, nil }
 func (nothing) Truncate(int64) error                   { return nil }
 func (nothing) Sync() error                            { return nil }
 func (nothing) Close() error                           { return nil }
