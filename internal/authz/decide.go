@@ -108,6 +108,9 @@ func (r *Request) decide(l *Layers, keys policy.Context, x *Explanation) Decisio
 	d := combine(l, &q, same, r.Call.Caller.Type, x)
 	if x != nil {
 		x.describe(r, d)
+		if !d.Allowed {
+			x.Changes = changes(r, *l, &q, same, x)
+		}
 	}
 	return d
 }

@@ -26,6 +26,7 @@ type Explanation struct {
 	Layers    []LayerExplanation `json:"layers"`
 	Context   []ContextKey       `json:"context"`
 	Missing   []string           `json:"missing,omitempty"` // keys that conditions asked for and the request lacks
+	Changes   []Change           `json:"changes,omitempty"` // which together would turn a refusal into a permission
 }
 
 // A LayerExplanation is one layer's part.
@@ -87,7 +88,16 @@ func (x *Explanation) For(account string) *Explanation {
 	}
 	calls := account == x.Account
 	y := *x
-	y.Layers, y.Context, y.Missing = nil, nil, nil
+	y.Layers, y.Context, y.Missing, y.Changes = nil, nil, nil, nil
+	for _, c := range x.Changes {
+		if c.Layer.ofResource() == calls { // what the other account would have to do, and no more
+			c = Change{Layer: c.Layer, Where: "a policy of account " + x.Owner}
+			if !calls {
+				c.Where = "a policy of account " + x.Account
+			}
+		}
+		y.Changes = append(y.Changes, c)
+	}
 	seen := NoLayer // the resource's layer, if there is one
 	for _, l := range x.Layers {
 		if l.Layer.ofResource() {

@@ -79,9 +79,18 @@ func (p *Policy) SourceID() string {
 		resource := p.ARN.Resource()
 		return resource[strings.LastIndexByte(resource, '/')+1:]
 	}
-	// "inline policy NAME of KIND OWNER"; names have no spaces.
-	if f := strings.Fields(p.Name); len(f) == 6 && f[0] == "inline" {
-		return f[4] + "_" + f[5] + "_" + f[2]
+	if kind, owner, name, ok := p.Inline(); ok {
+		return kind + "_" + owner + "_" + name
 	}
 	return p.Name
+}
+
+// Inline tells whose inline policy it is: "user", "alice", and its name. ok is false
+// for any other policy.
+func (p *Policy) Inline() (kind, owner, name string, ok bool) {
+	// "inline policy NAME of KIND OWNER"; names have no spaces.
+	if f := strings.Fields(p.Name); p.ARN == "" && len(f) == 6 && f[0] == "inline" {
+		return f[4], f[5], f[2], true
+	}
+	return "", "", "", false
 }

@@ -63,9 +63,32 @@ func (x *Explanation) print(p *page) {
 		p.line(0)
 		p.line(0, paint(red, "✗ "), paint(bold, x.DecidedBy.String()), ": there is none", paint(dim, "  ← this decides"))
 	}
+	if len(x.Changes) > 0 {
+		p.line(0)
+		p.line(0, paint(bold, "What would have to change"))
+		for _, c := range x.Changes {
+			p.change(c)
+		}
+	}
 	if len(x.Missing) > 0 {
 		p.line(0)
 		p.line(0, "Conditions asked for keys that the request does not have: ", strings.Join(x.Missing, ", "))
+	}
+}
+
+// change prints one change.
+func (p *page) change(c Change) {
+	switch {
+	case c.Deny != "":
+		p.line(1, c.Deny, " of ", c.Where, " must not match: while it does, no Allow helps")
+	case c.Statement == nil:
+		p.line(1, c.Where, ", the ", c.Layer.String(), ", must allow it")
+	default:
+		p.line(1, c.Where, ", the ", c.Layer.String(), ", must allow it:")
+		p.line(2, string(c.Statement))
+	}
+	if c.Instead != "" {
+		p.line(2, paint(dim, "or: "+c.Instead))
 	}
 }
 
