@@ -66,9 +66,17 @@ type addedMember struct {
 	Service, Struct, After, Field, Reason string
 }
 
-const newSTS = "session token sizes, in aws-sdk-go-v2 service/sts v1.51"
+const (
+	newSTS       = "session token sizes, in aws-sdk-go-v2 service/sts v1.51"
+	newSimulator = "service control policies and exclusions in simulations, in aws-sdk-go-v2 service/iam v1.64"
+)
 
 var added = []addedMember{
+	{"iam", "SimulateCustomPolicyInput", "PermissionsBoundaryPolicyInputList",
+		"OrderedOrganizationPolicyInputList []struct{\nServiceControlPolicyInputList []string `emin:\"1\" emax:\"131072\"`\n}", newSimulator},
+	{"iam", "SimulatePrincipalPolicyInput", "PermissionsBoundaryPolicyInputList",
+		"PolicyExclusionList []struct{\nPolicyType string `enum:\"inline|aws-managed|user-managed|permission-boundary|scp|rcp\"`\nPolicyArn string\n" +
+			"InlinePolicyIdentifier *struct{\nPolicyName string `wire:\",req\"`\nAttachmentType string `wire:\",req\" enum:\"user|group|role\"`\nAttachmentName string `wire:\",req\"`\n}\n}", newSimulator},
 	{"sts", "AssumeRoleInput", "ExternalId", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
 	{"sts", "AssumeRoleWithSAMLInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
 	{"sts", "AssumeRoleWithWebIdentityInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -129,6 +130,9 @@ func (s *Service) simulatePrincipalPolicy(ctx context.Context, c *service.Call, 
 		}
 		caller = e.caller() // tags and ids of others are not the caller's to learn
 	}
+	if err := exclude(in, &layers); err != nil {
+		return nil, err
+	}
 	return simulate(ctx, c, in, caller, layers, true)
 }
 
@@ -143,6 +147,21 @@ func (s *Service) simulateCustomPolicy(ctx context.Context, c *service.Call, in 
 	} else if in.ResourcePolicy != "" {
 		return nil, api.InvalidInput("Invalid caller - Caller cannot be null or empty.")
 	}
+	var layers authz.Layers
+	for i, level := range in.OrderedOrganizationPolicyInputList {
+		if len(level.ServiceControlPolicyInputList) == 0 {
+			return nil, api.InvalidInput("Organization policy at index %d must contain at least one service control policy.", i+1)
+		}
+		var policies []authz.Policy
+		for j, text := range level.ServiceControlPolicyInputList {
+			p, err := simulatedPolicy(fmt.Sprintf("OrderedOrganizationPolicyInputList.%d.ServiceControlPolicyInputList.%d", i+1, j+1), text, policy.SCP)
+			if err != nil {
+				return nil, err
+			}
+			policies = append(policies, p)
+		}
+		layers.SCP = append(layers.SCP, policies)
+	}
 	out, err := simulate(ctx, c, &api.SimulatePrincipalPolicyInput{
 		PolicyInputList:                    in.PolicyInputList,
 		PermissionsBoundaryPolicyInputList: in.PermissionsBoundaryPolicyInputList,
@@ -154,11 +173,56 @@ func (s *Service) simulateCustomPolicy(ctx context.Context, c *service.Call, in 
 		ResourceHandlingOption:             in.ResourceHandlingOption,
 		MaxItems:                           in.MaxItems,
 		Marker:                             in.Marker,
-	}, caller, authz.Layers{}, false)
+	}, caller, layers, false)
 	if err != nil {
 		return nil, err
 	}
 	return (*api.SimulateCustomPolicyOutput)(out), nil
+}
+
+// exclude takes policies out of the simulation: what if they were not attached?
+// Identifiers that are of no policy here are no mistake.
+func exclude(in *api.SimulatePrincipalPolicyInput, l *authz.Layers) error {
+	without := func(out func(*authz.Policy) bool) {
+		l.Identity = slices.DeleteFunc(slices.Clone(l.Identity), func(p authz.Policy) bool { return out(&p) })
+	}
+	for _, x := range in.PolicyExclusionList {
+		of := x.InlinePolicyIdentifier
+		switch {
+		case x.PolicyType != "" && x.PolicyArn == "" && of == nil:
+			switch x.PolicyType {
+			case "inline":
+				without(func(p *authz.Policy) bool { return p.ARN == "" })
+			case "aws-managed":
+				without(func(p *authz.Policy) bool { return p.ARN != "" && isAWS(p.ARN) })
+			case "user-managed":
+				without(func(p *authz.Policy) bool { return p.ARN != "" && !isAWS(p.ARN) })
+			case "permission-boundary":
+				l.Boundary, l.Bounded = nil, false
+			case "scp":
+				l.SCP = nil
+			case "rcp": // AWS ignores it
+			}
+		case x.PolicyArn != "" && x.PolicyType == "" && of == nil:
+			a, err := arn.Parse(x.PolicyArn)
+			before := strings.TrimSuffix(x.PolicyArn, a.Resource())
+			if err != nil || a.Service() != "iam" || !strings.HasPrefix(a.Resource(), "policy/") || strings.ContainsAny(before, "*?") || strings.Count(a.Resource(), "*") > 1 {
+				return api.InvalidInput("Invalid Policy Exclusion List: %s does not identify managed policies.", x.PolicyArn)
+			}
+			without(func(p *authz.Policy) bool { return p.ARN != "" && arn.Glob(x.PolicyArn, string(p.ARN)) })
+		case of != nil && x.PolicyType == "" && x.PolicyArn == "":
+			if strings.Count(of.AttachmentName, "*") > 1 {
+				return api.InvalidInput("Invalid Policy Exclusion List: %s has more than one *.", of.AttachmentName)
+			}
+			without(func(p *authz.Policy) bool {
+				kind, owner, name, ok := p.Inline()
+				return ok && name == of.PolicyName && kind == of.AttachmentType && arn.Glob(of.AttachmentName, owner)
+			})
+		default:
+			return api.InvalidInput("Invalid Policy Exclusion List: an entry has exactly one of PolicyType, PolicyArn and InlinePolicyIdentifier.")
+		}
+	}
+	return nil
 }
 
 // A simulation is what all questions of one call have in common.

@@ -284,3 +284,86 @@ func TestSimulationDetailsWithinAnAccount(t *testing.T) {
 		}
 	}
 }
+
+// What if a policy were not attached? Identifiers that are of none are no mistake.
+func TestSimulationWithoutPolicies(t *testing.T) {
+	const account = "111122223333"
+	ctx := context.Background()
+	s := awstest.Start(t, account)
+	c := s.IAM(s.Config(s.Root(account)))
+	allow := func(action string) *string {
+		return aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"` + action + `","Resource":"*"}}`)
+	}
+	for _, err := range []error{
+		second(c.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("bob")})),
+		second(c.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("reader"), PolicyDocument: allow("s3:GetObject")})),
+		second(c.CreatePolicy(ctx, &iam.CreatePolicyInput{PolicyName: aws.String("bound"), PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotAction":"s3:PutObject","Resource":"*"}}`)})),
+		second(c.CreateGroup(ctx, &iam.CreateGroupInput{GroupName: aws.String("staff")})),
+		second(c.PutGroupPolicy(ctx, &iam.PutGroupPolicyInput{GroupName: aws.String("staff"), PolicyName: aws.String("list"), PolicyDocument: allow("s3:ListBucket")})),
+		second(c.AddUserToGroup(ctx, &iam.AddUserToGroupInput{GroupName: aws.String("staff"), UserName: aws.String("bob")})),
+		second(c.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: aws.String("bob"), PolicyName: aws.String("put"), PolicyDocument: allow("s3:PutObject")})),
+		second(c.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("bob"), PolicyArn: aws.String("arn:aws:iam::111122223333:policy/reader")})),
+		second(c.AttachUserPolicy(ctx, &iam.AttachUserPolicyInput{UserName: aws.String("bob"), PolicyArn: aws.String("arn:aws:iam::aws:policy/IAMReadOnlyAccess")})),
+		second(c.PutUserPermissionsBoundary(ctx, &iam.PutUserPermissionsBoundaryInput{UserName: aws.String("bob"), PermissionsBoundary: aws.String("arn:aws:iam::111122223333:policy/bound")})),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	kind := func(k types.PolicyIdentifierPolicyType) types.PolicyIdentifier {
+		return &types.PolicyIdentifierMemberPolicyType{Value: k}
+	}
+	managed := func(a string) types.PolicyIdentifier { return &types.PolicyIdentifierMemberPolicyArn{Value: a} }
+	inline := func(of types.AttachmentType, owner, name string) types.PolicyIdentifier {
+		return &types.PolicyIdentifierMemberInlinePolicyIdentifier{Value: types.InlinePolicyIdentifierType{AttachmentType: of, AttachmentName: &owner, PolicyName: &name}}
+	}
+	actions := []string{"s3:GetObject", "s3:ListBucket", "s3:PutObject", "iam:GetUser"}
+	for _, test := range []struct {
+		without []types.PolicyIdentifier
+		want    string // the actions that are allowed, or the error
+	}{
+		{nil, "s3:GetObject s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{kind("inline")}, "s3:GetObject iam:GetUser"},
+		{[]types.PolicyIdentifier{kind("aws-managed")}, "s3:GetObject s3:ListBucket"},
+		{[]types.PolicyIdentifier{kind("user-managed")}, "s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{kind("permission-boundary")}, "s3:GetObject s3:ListBucket s3:PutObject iam:GetUser"},
+		{[]types.PolicyIdentifier{kind("scp"), kind("rcp")}, "s3:GetObject s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{kind("user-managed"), kind("inline"), kind("aws-managed")}, ""},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::111122223333:policy/r*")}, "s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::aws:policy/IAMReadOnly??????")}, "s3:GetObject s3:ListBucket"},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::444455556666:policy/reader")}, "s3:GetObject s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{inline("group", "st*f", "list")}, "s3:GetObject iam:GetUser"},
+		{[]types.PolicyIdentifier{inline("user", "*", "list"), inline("group", "staff", "li*")}, "s3:GetObject s3:ListBucket iam:GetUser"},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::*:policy/reader")}, "InvalidInput"},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::111122223333:policy/*a*")}, "InvalidInput"},
+		{[]types.PolicyIdentifier{managed("arn:aws:iam::111122223333:user/bob")}, "InvalidInput"},
+		{[]types.PolicyIdentifier{managed("reader")}, "InvalidInput"},
+		{[]types.PolicyIdentifier{inline("group", "*t*", "list")}, "InvalidInput"},
+		{[]types.PolicyIdentifier{kind("all")}, "ValidationError"},
+		{[]types.PolicyIdentifier{inline("team", "staff", "list")}, "ValidationError"},
+	} {
+		out, err := c.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{
+			PolicySourceArn: aws.String("arn:aws:iam::111122223333:user/bob"), ActionNames: actions, PolicyExclusionList: test.without})
+		var got []string
+		var e smithy.APIError
+		if errors.As(err, &e) {
+			got = []string{e.ErrorCode()}
+		} else if err != nil {
+			t.Fatal(err)
+		} else {
+			for _, r := range out.EvaluationResults {
+				if r.EvalDecision == types.PolicyEvaluationDecisionTypeAllowed {
+					got = append(got, *r.EvalActionName)
+				}
+			}
+		}
+		if got := strings.Join(got, " "); got != test.want {
+			t.Errorf("without %s: %s, want %s", named(test.without), got, test.want)
+		}
+	}
+}
+
+func named(list []types.PolicyIdentifier) string {
+	b, _ := json.Marshal(list)
+	return string(b)
+}

@@ -1503,15 +1503,18 @@ type SetSecurityTokenServicePreferencesOutput struct{}
 type SimulateCustomPolicyInput struct {
 	PolicyInputList                    []string `wire:",req" emin:"1" emax:"131072" epattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" ere:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	PermissionsBoundaryPolicyInputList []string `emin:"1" emax:"131072" epattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" ere:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	ActionNames                        []string `wire:",req" emin:"3" emax:"128"`
-	ResourceArns                       []string `emin:"1" emax:"2048"`
-	ResourcePolicy                     string   `min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	ResourceOwner                      string   `min:"1" max:"2048"`
-	CallerArn                          string   `min:"1" max:"2048"`
-	ContextEntries                     []ContextEntry
-	ResourceHandlingOption             string `min:"1" max:"64"`
-	MaxItems                           *int32 `min:"1" max:"1000"`
-	Marker                             string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
+	OrderedOrganizationPolicyInputList []struct {
+		ServiceControlPolicyInputList []string `emin:"1" emax:"131072"`
+	}
+	ActionNames            []string `wire:",req" emin:"3" emax:"128"`
+	ResourceArns           []string `emin:"1" emax:"2048"`
+	ResourcePolicy         string   `min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	ResourceOwner          string   `min:"1" max:"2048"`
+	CallerArn              string   `min:"1" max:"2048"`
+	ContextEntries         []ContextEntry
+	ResourceHandlingOption string `min:"1" max:"64"`
+	MaxItems               *int32 `min:"1" max:"1000"`
+	Marker                 string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 }
 
 type SimulateCustomPolicyOutput struct {
@@ -1524,15 +1527,24 @@ type SimulatePrincipalPolicyInput struct {
 	PolicySourceArn                    string   `wire:",req" min:"20" max:"2048"`
 	PolicyInputList                    []string `emin:"1" emax:"131072" epattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" ere:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
 	PermissionsBoundaryPolicyInputList []string `emin:"1" emax:"131072" epattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" ere:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	ActionNames                        []string `wire:",req" emin:"3" emax:"128"`
-	ResourceArns                       []string `emin:"1" emax:"2048"`
-	ResourcePolicy                     string   `min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
-	ResourceOwner                      string   `min:"1" max:"2048"`
-	CallerArn                          string   `min:"1" max:"2048"`
-	ContextEntries                     []ContextEntry
-	ResourceHandlingOption             string `min:"1" max:"64"`
-	MaxItems                           *int32 `min:"1" max:"1000"`
-	Marker                             string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
+	PolicyExclusionList                []struct {
+		PolicyType             string `enum:"inline|aws-managed|user-managed|permission-boundary|scp|rcp"`
+		PolicyArn              string
+		InlinePolicyIdentifier *struct {
+			PolicyName     string `wire:",req"`
+			AttachmentType string `wire:",req" enum:"user|group|role"`
+			AttachmentName string `wire:",req"`
+		}
+	}
+	ActionNames            []string `wire:",req" emin:"3" emax:"128"`
+	ResourceArns           []string `emin:"1" emax:"2048"`
+	ResourcePolicy         string   `min:"1" max:"131072" pattern:"[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+" re:"[\\x{0009}\\x{000A}\\x{000D}\\x{0020}-\\x{00FF}]+"`
+	ResourceOwner          string   `min:"1" max:"2048"`
+	CallerArn              string   `min:"1" max:"2048"`
+	ContextEntries         []ContextEntry
+	ResourceHandlingOption string `min:"1" max:"64"`
+	MaxItems               *int32 `min:"1" max:"1000"`
+	Marker                 string `min:"1" max:"320" pattern:"[\\u0020-\\u00FF]+" re:"[\\x{0020}-\\x{00FF}]+"`
 }
 
 type SimulatePrincipalPolicyOutput struct {
