@@ -58,7 +58,7 @@ What is not as expected is explained. The exit status is 0 when all is as expect
 1 when something is not, and 2 when there is no answer: a file cannot be read, a
 policy is none.`,
 		Example: `  iamd simulate policies_test.yaml
-  iamd simulate *_test.yaml --output json | jq -r 'select(.ok == false).name'
+  iamd simulate *_test.yaml --format json | jq -r 'select(.ok == false).name'
   zcat requests.jsonl.gz | iamd simulate --policies policies.yaml -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -83,15 +83,15 @@ policy is none.`,
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&s.policies, "policies", "", "policies of requests that have none, from `FILE`")
-	fs.StringVar(&s.output, "output", "text", "`FORM` of the answers: text, or json: one a line")
+	fs.StringVar(&s.format, "format", "text", "`FORM` of the answers: text, or json: one a line")
 	fs.BoolVar(&s.explain, "explain", false, "explain what is as expected, too")
-	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // A simulator decides the requests of files.
 type simulator struct {
-	policies, output string
+	policies, format string
 	explain          bool
 
 	in    io.Reader
@@ -217,7 +217,7 @@ func (v *contextValues) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// A simulationAnswer is the answer to a request, as --output json prints it.
+// A simulationAnswer is the answer to a request, as --format json prints it.
 type simulationAnswer struct {
 	Name        string             `json:"name"`
 	Principal   string             `json:"principal"`
@@ -232,8 +232,8 @@ type simulationAnswer struct {
 }
 
 func (s *simulator) run(files []string) error {
-	if s.output != "text" && s.output != "json" {
-		return usageError{fmt.Errorf("--output is text or json, not %q", s.output)}
+	if s.format != "text" && s.format != "json" {
+		return usageError{fmt.Errorf("--format is text or json, not %q", s.format)}
 	}
 	var below policySet
 	dir := "."
@@ -518,13 +518,13 @@ func (s *simulator) decide(r *simulationRequest, below policySet, dir string, la
 }
 
 func (s *simulator) print(r *simulationRequest, decision string, ok bool, x *authz.Explanation) error {
-	if s.output == "text" && ok && x == nil && r.Expect != "" {
+	if s.format == "text" && ok && x == nil && r.Expect != "" {
 		return nil // as it should be
 	}
 	if s.bar.clear() {
 		defer s.out.Flush()
 	}
-	if s.output == "json" {
+	if s.format == "json" {
 		o := simulationAnswer{Name: r.Name, Principal: r.Principal, Action: r.Action, Resource: r.Resource, Decision: decision, Expect: r.Expect, Explanation: x}
 		if r.Expect != "" {
 			o.OK = &ok
@@ -558,7 +558,7 @@ func (s *simulator) summary() error {
 	if s.failed > 0 {
 		return fmt.Errorf("%d of %d requests are not as expected", s.failed, s.decided)
 	}
-	if s.output == "text" && s.expected > 0 {
+	if s.format == "text" && s.expected > 0 {
 		fmt.Fprintf(s.out, "%d of %d requests are as expected\n", s.expected, s.decided)
 	}
 	return nil

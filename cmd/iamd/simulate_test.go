@@ -138,7 +138,7 @@ requests:
 		t.Errorf("a simulated request has an id, or a file colors:\n%s", got)
 	}
 
-	lines, err := simulateFiles(t, files, "", "t.yaml", "--output", "json")
+	lines, err := simulateFiles(t, files, "", "t.yaml", "--format", "json")
 	if status(err) != 1 {
 		t.Errorf("json: status %d, %v", status(err), err)
 	}
@@ -200,7 +200,7 @@ func TestSimulateMistakes(t *testing.T) {
 			t.Errorf("%s:\nstatus %d, error %v, want %s\n%s", test.text, status(err), err, test.want, out)
 		}
 	}
-	for _, args := range [][]string{{}, {"none.yaml"}, {"t.yaml", "--output", "xml"}, {"--policies", "none.yaml", "t.yaml"}} {
+	for _, args := range [][]string{{}, {"none.yaml"}, {"t.yaml", "--format", "xml"}, {"--policies", "none.yaml", "t.yaml"}} {
 		if _, err := simulateFiles(t, map[string]string{"t.yaml": "requests: [" + request + "}]"}, "", args...); status(err) != 2 {
 			t.Errorf("%q: status %d, error %v", args, status(err), err)
 		}
