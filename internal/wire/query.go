@@ -272,6 +272,13 @@ func (f *form) structure(p *plan, s reflect.Value, lo, hi int32, off int, path *
 
 // member decodes one member. off is where names below it go on.
 func (f *form) member(fd *field, v reflect.Value, at span, off int, path *trail) (present bool, err error) {
+	// What does not have the member's form is refused and not passed over: a session
+	// whose policies were not understood must not be one without. Clients write an
+	// empty list as the name and nothing.
+	composed := fd.kind == kindStruct || fd.kind == kindList || fd.kind == kindMap
+	if composed && at.exact != 0 && f.pairs[at.exact-1].value != "" || !composed && at.lo < at.hi {
+		return true, malformed()
+	}
 	switch fd.kind {
 	case kindStruct:
 		if at.lo == at.hi {
@@ -399,26 +406,39 @@ func (f *form) entries(list []entry, lo, hi int32, off int) ([]entry, bool) {
 	return list, true
 }
 
-// below narrows a span to the pairs under a name: those of Tags to Tags.member.
-func (f *form) below(at span, off int, name string) span {
+// below narrows a span to the pairs under a name: those of Tags to Tags.member. It
+// reports whether there were no others, but for the name alone with no value.
+func (f *form) below(at span, off int, name string) (span, bool) {
 	is := func(i int32) bool {
 		k := f.pairs[i].key
 		return len(k) > off+len(name) && k[off:off+len(name)] == name && k[off+len(name)] == '.'
 	}
+	stray := func(i int32) bool { return f.pairs[i].key[off:] != name || f.pairs[i].value != "" }
 	for at.lo < at.hi && !is(at.lo) {
+		if stray(at.lo) {
+			return at, false
+		}
 		at.lo++
 	}
 	hi := at.lo
 	for hi < at.hi && is(hi) {
 		hi++
 	}
+	for i := hi; i < at.hi; i++ {
+		if stray(i) {
+			return at, false
+		}
+	}
 	at.hi = hi
-	return at
+	return at, true
 }
 
 func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *trail) error {
 	if !fd.flat {
-		at = f.below(at, off, fd.item)
+		var only bool
+		if at, only = f.below(at, off, fd.item); !only {
+			return malformed()
+		}
 		off += len(fd.item) + 1
 	}
 	var buf [8]entry
@@ -440,6 +460,9 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *tr
 		}
 		switch fd.elem.kind {
 		case kindStruct:
+			if e.exact != 0 && f.pairs[e.exact-1].value != "" {
+				return malformed()
+			}
 			below := &trail{path, fd.label, e.number, fd.item}
 			if fd.flat {
 				below.item = ""
@@ -450,7 +473,7 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *tr
 		case kindList, kindMap:
 			return malformed() // no service has lists of lists in forms
 		default:
-			if e.exact == 0 || !setScalar(fd.elem, element, f.pairs[e.exact-1].value) {
+			if e.exact == 0 || e.lo < e.hi || !setScalar(fd.elem, element, f.pairs[e.exact-1].value) {
 				return malformed()
 			}
 		}
@@ -463,7 +486,10 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *tr
 
 func (f *form) mapMember(fd *field, v reflect.Value, at span, off int, path *trail) error {
 	if !fd.flat {
-		at = f.below(at, off, "entry")
+		var only bool
+		if at, only = f.below(at, off, "entry"); !only {
+			return malformed()
+		}
 		off += len("entry") + 1
 	}
 	var buf [8]entry

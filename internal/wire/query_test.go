@@ -65,7 +65,7 @@ func TestQueryDecode(t *testing.T) {
 			&sts.AssumeRootInput{TargetPrincipal: "111122223333", TaskPolicyArn: sts.PolicyDescriptorType{Arn: "arn:aws:iam::aws:policy/root-task/X"}}},
 		{"a parameter that newer clients send", sts.Model, "Action=GetSessionToken&Version=2011-06-15&MinimumSessionTokenSize=0",
 			&sts.GetSessionTokenInput{MinimumSessionTokenSize: ptr(int32(0))}},
-		{"unknown parameters are ignored", iam.Model, "Action=GetUser&Version=2010-05-08&Colour=red&UserName.x=1&Shape.member.1=2", &iam.GetUserInput{}},
+		{"unknown parameters are ignored", iam.Model, "Action=GetUser&Version=2010-05-08&Colour=red&Shape.member.1=2", &iam.GetUserInput{}},
 		{"false is not absent", iam.Model, "Action=UpdateAccountPasswordPolicy&Version=2010-05-08&HardExpiry=false&RequireSymbols=TRUE",
 			&iam.UpdateAccountPasswordPolicyInput{HardExpiry: ptr(false), RequireSymbols: ptr(true)}},
 		{"an empty description is not an absent one", iam.Model, "Action=UpdateRole&Version=2010-05-08&RoleName=r&Description=",
@@ -82,6 +82,34 @@ func TestQueryDecode(t *testing.T) {
 				t.Errorf("-want +got\n%s", diff)
 			}
 		})
+	}
+}
+
+// What does not have a member's form is not passed over: a session whose policies
+// were not understood must not be one without.
+func TestQueryWrongForm(t *testing.T) {
+	const call = "Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/r&RoleSessionName=s1&"
+	for form, refused := range map[string]bool{
+		"PolicyArns=arn:aws:iam::aws:policy/ReadOnlyAccess":                true,
+		"PolicyArns.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess":          true,
+		"PolicyArns.entry.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess":    true,
+		"PolicyArns.member=arn:aws:iam::aws:policy/ReadOnlyAccess":         true,
+		"PolicyArns.member.1=arn:aws:iam::aws:policy/ReadOnlyAccess":       true,
+		"PolicyArns.member.1.arn.x=arn:aws:iam::aws:policy/ReadOnlyAccess": true,
+		"Policy.member.1={}": true,
+		"Tags=k":             true,
+		"PolicyArns.member.1.arn=arn:aws:iam::aws:policy/ReadOnlyAccess": false,
+		"PolicyArns=":        false, // an empty list, as clients write it
+		"PolicyArns.member=": false,
+		"Colour=red":         false,
+	} {
+		r := httptest.NewRequest("POST", "/", nil)
+		in := &sts.AssumeRoleInput{}
+		err := wire.Decode(sts.Model, sts.Model.Operation("AssumeRole"), r, []byte(call+form), in)
+		var e *wire.Error
+		if got := errors.As(err, &e) && e.Status == 400; got != refused {
+			t.Errorf("%s: got %v, %v; want it refused: %v", form, err, in.PolicyArns, refused)
+		}
 	}
 }
 
