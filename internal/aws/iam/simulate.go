@@ -239,7 +239,7 @@ type simulation struct {
 
 const (
 	maxSimulatedResources = 1000    // resources in a simulation
-	maxSimulatedWork      = 500_000 // statements asked for a page of results; pages may be shorter than MaxItems
+	maxSimulatedWork      = 500_000 // of a page of results, which may be shorter than MaxItems; see work
 )
 
 // simulate asks about every action on every resource, one result an action.
@@ -256,7 +256,11 @@ func simulate(ctx context.Context, c *service.Call, in *api.SimulatePrincipalPol
 	if in.MaxItems != nil {
 		limit = *in.MaxItems
 	}
-	limit = min(limit, int32(max(1, maxSimulatedWork/(len(resources)*q.statements()))))
+	work := len(resources) * q.work() // of an action
+	if work > 4*maxSimulatedWork {
+		return nil, api.InvalidInput("The simulation of %d resources by policies of this size is too large.", len(resources))
+	}
+	limit = min(limit, int32(max(1, maxSimulatedWork/work)))
 	actions, err := paged(in.Marker, &limit, slice(in.ActionNames))
 	if err != nil {
 		return nil, err
@@ -464,9 +468,9 @@ func checkHandling(in *api.SimulatePrincipalPolicyInput) error {
 	return nil
 }
 
-// statements is how many statements one question asks, at least 1.
-func (q *simulation) statements() int {
-	n := 1
+// work is what one question costs: its statements, and an answer about as much as sixteen.
+func (q *simulation) work() int {
+	n := 16
 	count := func(d identity.Document) {
 		if !d.IsZero() {
 			n += len(d.Policy().Statements)
@@ -541,6 +545,9 @@ func (q *simulation) ask(action policy.Action, resource arn.ARN) simulated {
 				if s.Matched && s.Effect == effect && (layer != authz.Boundary || d.Explicit) {
 					a.matched = append(a.matched, q.statement(p.SourceID(), source, text, s.Index))
 				}
+			}
+			if len(x.Missing) == 0 {
+				continue
 			}
 			for _, key := range contextKeys(p.Document.Policy()) {
 				has := func(k string) bool { return strings.EqualFold(k, key) }

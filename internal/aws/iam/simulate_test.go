@@ -363,6 +363,48 @@ func TestSimulationWithoutPolicies(t *testing.T) {
 	}
 }
 
+// A page ends before it costs too much, and one action that does is refused.
+func TestLargeSimulation(t *testing.T) {
+	s := awstest.Start(t, "111122223333")
+	c := s.IAM(s.Config(s.Root("111122223333")))
+	in := &iam.SimulateCustomPolicyInput{PolicyInputList: []string{`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}`}}
+	for i := range 1000 {
+		in.ResourceArns = append(in.ResourceArns, fmt.Sprint("arn:aws:s3:::b/", i))
+	}
+	for i := range 35 {
+		in.ActionNames = append(in.ActionNames, fmt.Sprint("s3:Action", i))
+	}
+	seen := 0
+	for pages := iam.NewSimulateCustomPolicyPaginator(c, in); pages.HasMorePages(); {
+		page, err := pages.NextPage(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(page.EvaluationResults); n == 0 || n > 30 {
+			t.Fatalf("a page has %d results", n)
+		}
+		seen += len(page.EvaluationResults)
+	}
+	if seen != 35 {
+		t.Errorf("%d results, want 35", seen)
+	}
+
+	refused := func(what string) {
+		t.Helper()
+		_, err := c.SimulateCustomPolicy(t.Context(), in)
+		var e smithy.APIError
+		if !errors.As(err, &e) || e.ErrorCode() != "InvalidInput" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	statement := `{"Effect":"Allow","Action":"*","Resource":"*"}`
+	in.PolicyInputList = []string{`{"Version":"2012-10-17","Statement":[` + strings.Repeat(statement+",", 2500) + statement + `]}`}
+	refused("2,501 statements on 1,000 resources")
+	in.PolicyInputList = []string{`{"Version":"2012-10-17","Statement":` + statement + `}`}
+	in.ResourceArns = append(in.ResourceArns, "arn:aws:s3:::b/1000")
+	refused("1,001 resources")
+}
+
 func named(list []types.PolicyIdentifier) string {
 	b, _ := json.Marshal(list)
 	return string(b)
