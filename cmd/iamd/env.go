@@ -70,7 +70,8 @@ func newEnv() *cobra.Command {
 		Use:   "env [flags]",
 		Short: "Print what points AWS clients at the server",
 		Long: `Env prints shell commands that point AWS clients at the running server: its
-URL, an access key and a region. Settings that would get in the way are unset.`,
+URL, an access key and a region. Settings that would get in the way are unset.
+The AWS CLI before 2.13 needs a word more, which stands in a comment.`,
 		Example: `  eval "$(iamd env)"                             # as the first account's root
   eval "$(iamd env --profile root-444455556666)"
   aws sts get-caller-identity`,
@@ -101,13 +102,18 @@ URL, an access key and a region. Settings that would get in the way are unset.`,
 			if token == "" {
 				unset += " AWS_SESSION_TOKEN AWS_SECURITY_TOKEN"
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), b.String()+unset)
+			_, err = fmt.Fprint(cmd.OutOrStdout(), b.String()+unset+"\n"+forOldCLI)
 			return err
 		},
 	}
 	t.register(cmd)
 	return cmd
 }
+
+// forOldCLI is for those who read what env prints; a shell passes over it.
+const forOldCLI = `# The AWS CLI before 2.13, and version 1 before 1.29, does not know AWS_ENDPOINT_URL. With such a one:
+#   aws() { command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"; }
+`
 
 // defaultRegion is where clients are told to be; any region does, except for IAM,
 // which is in this one.

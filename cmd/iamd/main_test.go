@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -227,6 +228,30 @@ func TestShellQuote(t *testing.T) {
 		if got := shellQuote(text); got != want {
 			t.Errorf("%q is quoted as %s, want %s", text, got, want)
 		}
+	}
+}
+
+// What env prints sets the shell up, and its comment takes nothing away.
+func TestEnv(t *testing.T) {
+	dir := t.TempDir()
+	text := "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = a/b+c\n"
+	if err := os.WriteFile(filepath.Join(dir, "credentials"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, out := newCommand(), new(bytes.Buffer)
+	cmd.SetArgs([]string{"env", "--data", dir, "--endpoint", "http://127.0.0.1:1/"})
+	cmd.SetOut(out)
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("sh", "-c", `eval "$1" && echo "$AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_REGION$AWS_SESSION_TOKEN$AWS_PROFILE"`, "sh", out.String())
+	shell.Env = []string{"PATH=" + os.Getenv("PATH"), "AWS_PROFILE=other", "AWS_SESSION_TOKEN=old"}
+	got, err := shell.CombinedOutput()
+	if want := "http://127.0.0.1:1 AKIAIOSFODNN7EXAMPLE a/b+c us-east-1\n"; err != nil || string(got) != want {
+		t.Errorf("the shell has %q, %v, want %q, of\n%s", got, err, want, out)
+	}
+	if !strings.Contains(out.String(), "\n# ") || !strings.Contains(out.String(), "--endpoint-url") {
+		t.Errorf("nothing is said to those whose AWS CLI is old:\n%s", out)
 	}
 }
 
