@@ -150,13 +150,15 @@ func TestProfileWithRole(t *testing.T) {
 	}
 
 	p := &person{t, environment(t), t.TempDir()}
-	p.file("config", `[profile alice]
-region = us-east-1
-[profile reader]
-role_arn = `+roleARN+`
-source_profile = alice
-region = eu-central-1
-`)
+	role := "role_arn = " + roleARN + "\nsource_profile = alice\n"
+	if !knowsEndpoint {
+		// This one would ask AWS itself for the session: it is given a command that asks.
+		p.file("assume", `exec aws --profile alice sts assume-role --role-arn `+roleARN+` --role-session-name reader --output json \
+			--query '{Version: `+"`1`"+`, AccessKeyId: Credentials.AccessKeyId, SecretAccessKey: Credentials.SecretAccessKey,
+				SessionToken: Credentials.SessionToken, Expiration: Credentials.Expiration}'`)
+		role = "credential_process = sh '" + filepath.Join(p.dir, "assume") + "'\n"
+	}
+	p.file("config", "[profile alice]\nregion = us-east-1\n[profile reader]\nregion = eu-central-1\n"+role)
 	p.file("credentials", "[alice]\naws_access_key_id = "+out.AccessKey.AccessKeyId+"\naws_secret_access_key = "+out.AccessKey.SecretAccessKey+"\n")
 	p = p.with("AWS_CONFIG_FILE="+filepath.Join(p.dir, "config"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(p.dir, "credentials"), "AWS_ENDPOINT_URL="+s.url, "AWS_PROFILE=reader")
 

@@ -7,7 +7,8 @@
 //
 // Each test is a story. The commands are those that a person would type, so a
 // story can be followed by hand. Without an aws command there is nothing to play,
-// and the tests fail: scripts/install-test-deps brings one.
+// and the tests fail: scripts/install-test-deps brings one. One that is too old to
+// know AWS_ENDPOINT_URL is given its --endpoint-url by a wrapper: see knowsEndpoint.
 package stories
 
 import (
@@ -21,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +31,12 @@ import (
 
 // program is the built iamd.
 var program string
+
+// knowsEndpoint says that the aws command takes AWS_ENDPOINT_URL from the
+// environment. One that does not is wrapped so that every call has an
+// --endpoint-url; only the calls that it makes by itself, to assume the role of a
+// profile, still go to AWS.
+var knowsEndpoint bool
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -46,6 +54,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "stories:", err)
 			return 1
 		}
+		if err := wrapOldCLI(filepath.Join(dir, "path")); err != nil {
+			fmt.Fprintln(os.Stderr, "stories:", err)
+			return 1
+		}
 		program = filepath.Join(dir, "iamd")
 		if out, err := exec.Command("go", "build", "-trimpath", "-o", program, "../cmd/iamd").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "stories: building iamd: %v\n%s", err, out)
@@ -53,6 +65,37 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
+}
+
+var cliVersion = regexp.MustCompile(`^aws-cli/(\d+)\.(\d+)\.`)
+
+// wrapOldCLI finds out whether the aws command knows AWS_ENDPOINT_URL, which came
+// with 1.29 and 2.13 (Debian 12 has 2.9). If it does not, dir gets one that is told
+// by its command line, and is put first in PATH.
+func wrapOldCLI(dir string) error {
+	path, err := exec.LookPath("aws")
+	if err != nil {
+		return err
+	}
+	out, err := exec.Command(path, "--version").CombinedOutput() // early ones print it as an error
+	m := cliVersion.FindStringSubmatch(string(out))
+	if err != nil || m == nil {
+		return fmt.Errorf("%s --version says %q: %v", path, out, err)
+	}
+	major, _ := strconv.Atoi(m[1])
+	minor, _ := strconv.Atoi(m[2])
+	if knowsEndpoint = major > 2 || major == 2 && minor >= 13 || major == 1 && minor >= 29; knowsEndpoint {
+		return nil
+	}
+	fmt.Printf("stories: %s does not know AWS_ENDPOINT_URL: it is called with --endpoint-url\n", bytes.TrimSpace(out))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	wrapper := "#!/bin/sh\nexec '" + path + "' ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(wrapper), 0o755); err != nil {
+		return err
+	}
+	return os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
 // patience is how long anything may take before the story is given up.
@@ -154,7 +197,7 @@ func (s *server) kill() {
 }
 
 // environment is what every program of a story begins with: nothing of the
-// user's own AWS settings.
+// user's own AWS settings, and no attempt after the first, which would hide it.
 func environment(t *testing.T) []string {
 	home := t.TempDir()
 	return []string{
@@ -217,7 +260,8 @@ func (p *person) try(name string, args ...string) (stdout, stderr string, err er
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
-	return out.String(), errs.String(), err
+	// Some versions say of any error that the one attempt was the last.
+	return out.String(), strings.ReplaceAll(errs.String(), " (reached max retries: 0)", ""), err
 }
 
 // run runs a command, which must succeed, and returns what it printed.
