@@ -82,6 +82,7 @@ type actionIndex struct {
 // An actionPattern is one item of Action or NotAction.
 type actionPattern struct {
 	text    string // lower case
+	service int32  // length of what stands before the colon, or 0 when that has a wildcard
 	literal int32  // length of what stands before the first wildcard
 	parent  int32  // the nearest pattern before this one with whose literal this one's begins, or -1
 	class   int32  // of a Program
@@ -93,10 +94,14 @@ type span struct{ from, to int32 }
 // newActionIndex makes an index of patterns that have a text, each another one, and a class.
 func newActionIndex(patterns []actionPattern) actionIndex {
 	for i := range patterns {
-		patterns[i].literal = int32(firstWildcard(patterns[i].text))
+		p := &patterns[i]
+		p.literal = int32(firstWildcard(p.text))
+		if name, _ := service(p.text); len(name) <= int(p.literal) {
+			p.service = int32(len(name))
+		}
 	}
 	slices.SortFunc(patterns, func(p, q actionPattern) int {
-		return cmp.Or(strings.Compare(p.service(), q.service()), strings.Compare(p.text[:p.literal], q.text[:q.literal]))
+		return cmp.Or(strings.Compare(p.text[:p.service], q.text[:q.service]), strings.Compare(p.text[:p.literal], q.text[:q.literal]))
 	})
 	for i := range patterns {
 		p := &patterns[i]
@@ -109,10 +114,10 @@ func newActionIndex(patterns []actionPattern) actionIndex {
 	x := actionIndex{patterns: patterns}
 	var spans []span
 	for i := range patterns {
-		switch service := patterns[i].service(); {
-		case service == "":
+		switch p := &patterns[i]; {
+		case p.service == 0:
 			x.wild++
-		case i == 0 || patterns[i-1].service() != service:
+		case i == 0 || p.text[:p.service] != patterns[i-1].text[:patterns[i-1].service]:
 			spans = append(spans, span{int32(i), int32(i) + 1})
 		default:
 			spans[len(spans)-1].to++
@@ -134,30 +139,23 @@ func newActionIndex(patterns []actionPattern) actionIndex {
 
 // begins says whether the literal of q, which is of the same service, begins with that of p.
 func (p *actionPattern) begins(q *actionPattern) bool {
-	return p.service() == q.service() && strings.HasPrefix(q.text[:q.literal], p.text[:p.literal])
-}
-
-// service gives the service of the pattern, or "" when it has a wildcard there.
-func (p *actionPattern) service() string {
-	s, _ := service(p.text)
-	if len(s) > int(p.literal) {
-		return ""
-	}
-	return s
+	return p.text[:p.service] == q.text[:q.service] && strings.HasPrefix(q.text[:q.literal], p.text[:p.literal])
 }
 
 // service gives what stands before the colon of an action, or all of it when there
 // is none, and a hash of that in which case does not count.
 func service(action string) (name string, hash uint32) {
+	name = action
+	var h uint64
 	for i := range len(action) {
 		c := action[i]
 		if c == ':' {
-			return action[:i], hash
+			name = action[:i]
+			break
 		}
-		hash = (hash + uint32(c|0x20)) * 0x9E3779B1
-		hash ^= hash >> 15
+		h = bits.RotateLeft64(h, 7) ^ uint64(c|0x20)
 	}
-	return action, hash
+	return name, uint32(h * 0x9E3779B97F4A7C15 >> 32)
 }
 
 // find appends the classes of the patterns that match an action, each once. It does
@@ -200,8 +198,7 @@ func (x *actionIndex) of(action string) span {
 		if s.to == 0 {
 			return s
 		}
-		text := x.patterns[s.from].text
-		if n := len(name); foldPrefix(text, name) && (len(text) == n || text[n] == ':') {
+		if p := &x.patterns[s.from]; foldEqual(name, p.text[:p.service]) {
 			return s
 		}
 	}

@@ -8,16 +8,18 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 )
 
-// workload gives a policy of n statements of which only the last Allow covers the
-// request, and one is a Deny with a wildcard in the bucket's name.
-func workload(n int) (*Program, *Request) {
+// workload gives a policy of n statements: n-1 that allow to read one bucket each,
+// under two conditions, and a Deny with a wildcard in the bucket's name. The names
+// of the buckets begin with prefix, "bucket" or "*". Only the last Allow covers the
+// request.
+func workload(n int, prefix string) (*Program, *Request) {
 	var b strings.Builder
 	b.WriteString(`{"Version":"2012-10-17","Statement":[`)
 	for i := 1; i < n; i++ {
 		fmt.Fprintf(&b, `{"Effect":"Allow","Action":["s3:Get*","s3:ListBucket"],
-			"Resource":["arn:aws:s3:::bucket-%04d/*","arn:aws:s3:::bucket-%04d"],
+			"Resource":["arn:aws:s3:::%s-%04d/*","arn:aws:s3:::%s-%04d"],
 			"Condition":{"StringEquals":{"aws:username":["alice","bob-%d"]},
-				"IpAddress":{"aws:SourceIp":["10.0.0.0/8","203.0.113.0/24"]}}},`, i, i, i)
+				"IpAddress":{"aws:SourceIp":["10.0.0.0/8","203.0.113.0/24"]}}},`, prefix, i, prefix, i, i)
 	}
 	b.WriteString(`{"Effect":"Deny","Action":"s3:Delete*","Resource":"arn:aws:s3:::*/protected/*"}]}`)
 	p, err := Parse([]byte(b.String()))
@@ -37,22 +39,35 @@ func workload(n int) (*Program, *Request) {
 	}
 }
 
+// shapes are the two forms of the workload.
+var shapes = []struct{ name, prefix string }{{"prefix", "bucket"}, {"mid", "*"}}
+
 func BenchmarkEvaluate(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			g, r := workload(n)
-			b.ReportAllocs()
-			for b.Loop() {
-				if res := g.Evaluate(r, nil); !res.Allowed || res.Denied {
-					b.Fatal(res)
-				}
+	for _, shape := range shapes {
+		for _, n := range []int{10, 100, 1000} {
+			g, hit := workload(n, shape.prefix)
+			miss, fails := *hit, *hit
+			miss.Resource = "arn:aws:s3:::another/reports/2026/march.csv"
+			fails.Context = Keys{"aws:username": String("alice"), "aws:sourceip": String("192.0.2.1")}
+			for _, q := range []struct {
+				name string
+				r    *Request
+				want bool
+			}{{"hit", hit, true}, {"miss", &miss, false}, {"condition", &fails, false}} {
+				b.Run(fmt.Sprintf("%s/n=%d/%s", shape.name, n, q.name), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						if g.Evaluate(q.r, nil).Allowed != q.want {
+							b.Fatal("a wrong answer")
+						}
+					}
+				})
 			}
-		})
+		}
 	}
 }
 
-// Where the index cannot help, because all statements are about one bucket, what
-// counts is how soon a statement is found not to match.
+// All statements are about one bucket.
 func BenchmarkEvaluateOneBucket(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
@@ -76,15 +91,19 @@ func BenchmarkEvaluateOneBucket(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	g, _ := workload(100)
-	b.ReportAllocs()
-	for b.Loop() {
-		Compile(g.Policy())
+	for _, shape := range shapes {
+		b.Run(shape.name, func(b *testing.B) {
+			g, _ := workload(1000, shape.prefix)
+			b.ReportAllocs()
+			for b.Loop() {
+				Compile(g.Policy())
+			}
+		})
 	}
 }
 
 func BenchmarkParse(b *testing.B) {
-	g, _ := workload(100)
+	g, _ := workload(100, "bucket")
 	text := []byte(g.Policy().String())
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
@@ -96,10 +115,14 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkExplain(b *testing.B) {
-	g, r := workload(10)
-	b.ReportAllocs()
-	for b.Loop() {
-		var t Trace
-		g.Evaluate(r, &t)
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
+			g, r := workload(n, "bucket")
+			b.ReportAllocs()
+			for b.Loop() {
+				var t Trace
+				g.Evaluate(r, &t)
+			}
+		})
 	}
 }

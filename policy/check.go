@@ -196,7 +196,7 @@ func badValue(s *Statement) *Condition {
 			continue
 		}
 		for _, v := range c.Values {
-			if _, bad := o.compile(o, []string{v}, false); bad && !strings.Contains(v, "${") {
+			if !o.accepts(v, false) && !strings.Contains(v, "${") {
 				return c
 			}
 		}

@@ -39,6 +39,7 @@ type statement struct {
 	noAction                     bool // there is neither Action nor NotAction
 	noResource                   bool // there is neither Resource nor NotResource
 	notResource                  bool
+	variables                    bool  // some resource has variables, or tries to
 	spared                       int32 // NotAction: the index of the actions that are left out; else -1
 }
 
@@ -91,6 +92,7 @@ func Compile(p *Policy) *Program {
 			for _, text := range list {
 				r, rest := newResourcePattern(text, variables)
 				r.statement = int32(i)
+				s.variables = s.variables || r.form >= formVariables
 				if r.form == formVariables || r.form == formPartsVariables {
 					r.variables = int32(len(g.variables))
 					g.variables = append(g.variables, rest)
@@ -117,6 +119,7 @@ func Compile(p *Policy) *Program {
 		}
 		s.conditions.to = int32(len(g.conditions))
 	}
+	g.variables, g.tests = slices.Clip(g.variables), slices.Clip(g.tests)
 	g.classify()
 	return g
 }
@@ -207,40 +210,41 @@ func maxIndexed(patterns int) int { return 4 * patterns }
 // newResourceIndex makes the index of a class. It gives nil if there should be
 // none; room is how many patterns may still be put in indexes.
 func (g *Program) newResourceIndex(statements []int32, room *int) *resourceIndex {
-	var others, long, short []int32
+	var others, patterns []int32
 	for _, i := range statements {
 		s := &g.statements[i]
-		from, fromShort := len(long), len(short)
+		before := len(patterns)
 		indexed := !s.noResource && !s.notResource
 		for r := s.resources.from; r < s.resources.to && indexed; r++ {
-			switch n := g.longestFixed(&g.resources[r]); {
-			case g.resources[r].form == formAny || n < shortFragment:
-				indexed = false
-			case n < longFragment:
-				short = append(short, r)
-			default:
-				long = append(long, r)
-			}
+			patterns = append(patterns, r)
+			indexed = g.hasFragment(&g.resources[r])
 		}
 		if !indexed {
-			long, short = long[:from], short[:fromShort]
+			patterns = patterns[:before]
 			others = append(others, i)
 		}
 	}
-	n := len(long) + len(short)
-	if n < minIndexed || n > *room {
+	if len(patterns) < minIndexed || len(patterns) > *room {
 		return nil
 	}
-	*room -= n
+	*room -= len(patterns)
+
+	var long, short []choice
+	shorter := g.choose(patterns, shortFragment)
+	for i, c := range g.choose(patterns, longFragment) {
+		if c.count/2 <= shorter[i].count {
+			long = append(long, c)
+		} else {
+			short = append(short, shorter[i])
+		}
+	}
 	return &resourceIndex{others, g.newFragmentIndex(longFragment, long), g.newFragmentIndex(shortFragment, short)}
 }
 
-// longestFixed gives the length of the longest text that every ARN has that the
-// pattern matches.
-func (g *Program) longestFixed(r *resourcePattern) int {
-	n := 0
-	for text := range g.fixed(r) {
-		n = max(n, len(text))
+// hasFragment says whether a pattern has a fragment at all.
+func (g *Program) hasFragment(r *resourcePattern) bool {
+	for range g.fragments(r, shortFragment) {
+		return true
 	}
-	return n
+	return false
 }

@@ -80,6 +80,12 @@ func parseOperator(s string) (o *operator, quantifier set, ifExists bool) {
 	return nil, 0, false
 }
 
+// accepts says whether a value of a policy is of the operator's kind.
+func (o *operator) accepts(value string, variables bool) bool {
+	_, bad := o.compile(o, []string{value}, variables)
+	return !bad
+}
+
 func (o *operator) isNull() bool { return o.name == "Null" }
 
 // Operands are the values of a condition, ready to be compared with one value of

@@ -12,6 +12,11 @@ import (
 // A statement matches when its principals, actions and resources match and all its
 // conditions hold. What cannot be evaluated counts for Deny and against Allow.
 func (g *Program) Evaluate(r *Request, t *Trace) Result {
+	var buf [16]int32
+	classes := g.actions.find(buf[:0], r.Action)
+	if len(classes) == 0 && len(g.anything.statements) == 0 && t == nil { // most policies have nothing to say of most actions
+		return Result{AllowedBy: -1, DeniedBy: -1}
+	}
 	e := evaluation{Program: g, request: r, context: r.Context, result: Result{AllowedBy: -1, DeniedBy: -1}}
 	if e.context == nil {
 		e.context = Keys(nil)
@@ -19,8 +24,6 @@ func (g *Program) Evaluate(r *Request, t *Trace) Result {
 	if t != nil {
 		e.failed = make([]stage, len(g.statements))
 	}
-	var buf [16]int32
-	classes := g.actions.find(buf[:0], r.Action)
 	for _, c := range classes {
 		e.class(&g.classes[c])
 	}
@@ -60,29 +63,34 @@ func (e *evaluation) class(c *class) {
 // fragments asks the patterns of an index of which a fragment stands in the resource.
 func (e *evaluation) fragments(x *fragmentIndex) {
 	s := string(e.request.Resource)
+	s = s[min(x.from, len(s)):min(x.to, len(s))]
+	if len(s) < x.width {
+		return
+	}
 	var window, seen uint64
-	for i := x.from; i < min(len(s), x.to); i++ {
+	for i := range x.width - 1 {
 		window = window>>8 | uint64(s[i])<<56
-		begin := i + 1 - x.width
-		if begin < x.from {
-			continue
-		}
+	}
+	for i := x.width - 1; i < len(s); i++ {
+		window = window>>8 | uint64(s[i])<<56
 		hash := hashFragment(window, x.width)
-		list := x.list(hash)
-		if len(list) == 0 {
+		if !x.may(hash) {
 			continue
 		}
-
-		// A fragment that comes by again, as in aaaaaaaaaa, leads to the same patterns.
-		bit := uint64(1) << (hash >> 16 & 63)
-		if seen&bit != 0 && strings.Contains(s[x.from:i], s[begin:i+1]) {
-			continue
-		}
-		seen |= bit
-		for _, f := range list {
-			if f.tag == fragmentTag(hash) {
-				e.pattern(&e.resources[f.pattern])
+		tag, found := fragmentTag(hash), false
+		for _, f := range x.list(hash) {
+			if f.tag != tag {
+				continue
 			}
+			// A fragment that comes by again, as in aaaaaaaaaa, leads to the same patterns.
+			if !found && seen>>(tag%64)&1 != 0 && strings.Contains(s[:i], s[i+1-x.width:i+1]) {
+				break
+			}
+			found = true
+			e.pattern(&e.resources[f.pattern])
+		}
+		if found {
+			seen |= 1 << (tag % 64)
 		}
 	}
 }

@@ -23,6 +23,7 @@ type fragmentIndex struct {
 	from, to int        // where in an ARN fragments begin and end
 	entries  []fragment // by hash
 	lists    []int32    // where in entries the hashes begin that have the same upper bits
+	filter   []uint64   // a bit for every hash that occurs, by its upper bits and three more
 	shift    uint8      // leaves the upper bits of a hash
 }
 
@@ -32,19 +33,25 @@ type fragment struct {
 	pattern int32
 }
 
-// Fragments are of eight bytes or, if a pattern has no eight bytes in a row, of four.
+// Fragments are of eight bytes or, of patterns that have no rare eight bytes in a row, of four.
 const (
 	longFragment  = 8
 	shortFragment = 4
 )
 
-// hashFragment takes the last bytes that were read, the latest on top.
+// hashFragment gives the hash of the fragment that stands in the upper bytes of window.
 func hashFragment(window uint64, width int) uint64 {
-	return window >> (64 - 8*width) * 0x9E3779B97F4A7C15
+	return window >> ((64 - 8*width) & 63) * 0x9E3779B97F4A7C15
 }
 
 // fragmentTag is the part of a hash that an index keeps.
 func fragmentTag(hash uint64) uint32 { return uint32(hash >> 16) }
+
+// may says whether some fragment may have the hash. It is wrong one time in twenty.
+func (x *fragmentIndex) may(hash uint64) bool {
+	bit := hash >> ((x.shift - 3) & 63)
+	return x.filter[bit/64]>>(bit%64)&1 != 0
+}
 
 // list gives the fragments among which those with a hash are.
 func (x *fragmentIndex) list(hash uint64) []fragment {
@@ -75,56 +82,74 @@ func (g *Program) fragments(r *resourcePattern, width int) iter.Seq2[uint64, int
 	}
 }
 
-// newFragmentIndex makes an index of patterns of the program, each of which has a
-// fragment of that width.
-func (g *Program) newFragmentIndex(width int, patterns []int32) fragmentIndex {
-	x := fragmentIndex{width: width}
-	if len(patterns) == 0 {
-		return x
-	}
+// A choice is the fragment that was chosen for a pattern.
+type choice struct {
+	pattern int32
+	hash    uint64
+	at      int // from the beginning, or -1 for anywhere
+	count   int // how many fragments of all patterns are the same, as far as one knows by their hashes
+}
 
-	// How often a fragment occurs is counted by its hash, which is near enough.
+// choose gives for each pattern its rarest fragment of a width. The count of a
+// pattern without one is math.MaxInt.
+func (g *Program) choose(patterns []int32, width int) []choice {
 	size := 0
 	for _, i := range patterns {
 		size += len(g.resources[i].text)
 	}
-	counts := make([]uint16, 1<<bits.Len(uint(size)))
+	counts := make([]int32, 1<<bits.Len(uint(size)))
 	shift := 64 - bits.Len(uint(size))
 	for _, i := range patterns {
-		for h := range g.fragments(&g.resources[i], width) {
-			counts[h>>shift] = min(counts[h>>shift], 1<<16-2) + 1
+		for hash := range g.fragments(&g.resources[i], width) {
+			counts[hash>>shift]++
 		}
 	}
-
-	x.shift = uint8(64 - bits.Len(uint(2*len(patterns))))
-	x.lists = make([]int32, 1<<(64-x.shift)+1)
-	x.from = math.MaxInt
-	chosen := make([]uint64, len(patterns))
+	choices := make([]choice, len(patterns))
 	for j, i := range patterns {
-		least, place := uint16(1<<16-1), 0
-		for h, at := range g.fragments(&g.resources[i], width) {
-			if n := counts[h>>shift]; n < least {
-				least, place, chosen[j] = n, at, h
+		c := choice{pattern: i, count: math.MaxInt}
+		for hash, at := range g.fragments(&g.resources[i], width) {
+			if n := int(counts[hash>>shift]); n < c.count {
+				c.hash, c.at, c.count = hash, at, n
 			}
 		}
-		if place >= 0 {
-			x.from, x.to = min(x.from, place), max(x.to, place+width)
+		choices[j] = c
+	}
+	return choices
+}
+
+// newFragmentIndex makes an index of fragments of one width.
+func (g *Program) newFragmentIndex(width int, choices []choice) fragmentIndex {
+	x := fragmentIndex{width: width}
+	if len(choices) == 0 {
+		return x
+	}
+	x.from = math.MaxInt
+	for _, c := range choices {
+		if c.at >= 0 {
+			x.from, x.to = min(x.from, c.at), max(x.to, c.at+width)
 		} else {
-			x.from, x.to = min(x.from, int(g.resources[i].literal)), math.MaxInt
+			x.from, x.to = min(x.from, int(g.resources[c.pattern].literal)), math.MaxInt
 		}
-		x.lists[chosen[j]>>x.shift]++
 	}
 
 	// The lists are laid out one after the other: first where they end, then, filled
 	// from the end, where they begin.
-	for h := 1; h < len(x.lists); h++ {
-		x.lists[h] += x.lists[h-1]
+	x.shift = uint8(64 - bits.Len(uint(len(choices))))
+	x.lists = make([]int32, 1<<(64-x.shift)+1)
+	x.filter = make([]uint64, 1<<(64-x.shift+3)/64+1)
+	for _, c := range choices {
+		bit := c.hash >> (x.shift - 3)
+		x.filter[bit/64] |= 1 << (bit % 64)
+		x.lists[c.hash>>x.shift]++
 	}
-	x.entries = make([]fragment, len(patterns))
-	for j, i := range slices.Backward(patterns) {
-		list := &x.lists[chosen[j]>>x.shift]
+	for n := 1; n < len(x.lists); n++ {
+		x.lists[n] += x.lists[n-1]
+	}
+	x.entries = make([]fragment, len(choices))
+	for _, c := range slices.Backward(choices) {
+		list := &x.lists[c.hash>>x.shift]
 		*list--
-		x.entries[*list] = fragment{fragmentTag(chosen[j]), i}
+		x.entries[*list] = fragment{fragmentTag(c.hash), c.pattern}
 	}
 	return x
 }

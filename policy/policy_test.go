@@ -272,7 +272,7 @@ func compareInts(a, b int) int {
 
 // A decision without a trace does not allocate, whatever it has to compare.
 func TestNoAllocation(t *testing.T) {
-	g, r := workload(100)
+	g, r := workload(100, "bucket")
 	if n := testing.AllocsPerRun(100, func() { g.Evaluate(r, nil) }); n != 0 {
 		t.Errorf("the workload: %v allocations", n)
 	}

@@ -49,10 +49,10 @@ const (
 
 // explain writes a trace after a walk in which statements of these classes were met.
 func (e *evaluation) explain(t *Trace, classes []int32) {
-	e.sort(classes)
+	e.stages(classes)
 
 	// Choose the statements that are shown.
-	var shown []int
+	shown := make([]int, 0, 2*maxNearest)
 	rest := maxNearest
 	for _, stage := range []stage{failedNowhere, failedCondition, failedResource, failedAction, failedPrincipal} {
 		for i := 0; stage == failedNowhere || rest > 0; i++ {
@@ -69,7 +69,8 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 	}
 	slices.Sort(shown)
 
-	x := explainer{*e, &recorder{e.context, t}, []string{string(e.request.Action)}, []string{string(e.request.Resource)}}
+	got := []string{string(e.request.Action), string(e.request.Resource)}
+	x := explainer{*e, &recorder{e.context, t}, got[:1:1], got[1:]}
 	t.Statements = make([]StatementTrace, len(shown))
 	for n, i := range shown {
 		x.statement(i, &t.Statements[n])
@@ -77,16 +78,15 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 	t.Omitted = len(e.statements) - len(shown)
 }
 
-// sort finds out where the statements failed that did not come as far as their
+// stages finds out where the statements failed that did not come as far as their
 // conditions. Of a class it needs no more than can be shown.
-func (e *evaluation) sort(classes []int32) {
-	for i := range e.statements {
-		if !e.principals {
-			break
-		}
-		if s := &e.statements[i]; s.named {
-			if _, ok := e.namesPrincipal(s, e.request); !ok {
-				e.failed[i] = failedPrincipal
+func (e *evaluation) stages(classes []int32) {
+	if e.principals {
+		for i := range e.statements {
+			if s := &e.statements[i]; s.named {
+				if _, ok := e.namesPrincipal(s, e.request); !ok {
+					e.failed[i] = failedPrincipal
+				}
 			}
 		}
 	}
@@ -130,7 +130,10 @@ func (x *explainer) statement(i int, t *StatementTrace) {
 		return
 	}
 
-	about := x.aboutResource(s, x.request.Resource, x.context)
+	about := yes
+	if s.noResource || s.variables {
+		about = x.aboutResource(s, x.request.Resource, x.context)
+	}
 	if x.failed[i] == failedResource {
 		t.Failed, t.Want, t.Got = "Resource", src.Resource, x.resource
 		if s.notResource {

@@ -318,7 +318,7 @@ func (l *linter) conditionValues(c *lintCondition) {
 		if text && l.variable(v) {
 			continue
 		}
-		_, ok := c.o.operand(c.o, v.text, true)
+		ok := c.o.accepts(v.text, true)
 		switch {
 		case strings.HasPrefix(name, "Date") && ok && strings.Trim(v.text, "0123456789.") == "" && len(v.text) > 4:
 			l.find("INVALID_DATE_VALUE", v.spot, "date", v.text)
