@@ -2,8 +2,8 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"sync"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/audit"
@@ -21,7 +21,9 @@ func (d *deliberation) recorded(ctx context.Context, in, out any, err error) err
 			return failed
 		}
 	}
-	for _, r := range d.records(in, out, err) {
+	room := rooms.Get().(*room)
+	defer rooms.Put(room)
+	for _, r := range d.records(room, in, out, err) {
 		// Management calls and issued credentials are safe on disk before the answer.
 		if failed := d.server.Audit.Append(ctx, r, !d.op.Data()); failed != nil {
 			return failed
@@ -30,11 +32,20 @@ func (d *deliberation) recorded(ctx context.Context, in, out any, err error) err
 	return err
 }
 
+// A room is where a call's records are made. The log copies them, so it is used again.
+type room struct {
+	records [2]audit.Record
+	json    []byte
+}
+
+var rooms = sync.Pool{New: func() any { return &room{json: make([]byte, 0, 1024)} }}
+
 // records are the CloudTrail records of the call: one, or for AssumeRole across
 // accounts one for each account, with one sharedEventID.
-func (d *deliberation) records(in, out any, err error) []*audit.Record {
+func (d *deliberation) records(room *room, in, out any, err error) []*audit.Record {
 	c, op := d.call, d.op
-	r := &audit.Record{
+	r := &room.records[0]
+	*r = audit.Record{
 		Time:             c.Time,
 		RequestID:        c.RequestID,
 		EventID:          d.eventID,
@@ -66,16 +77,18 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 	}
 	// CloudTrail leaves both out of refused calls and of GetCallerIdentity.
 	if d.refused == 0 && in != nil && op.Name != "GetCallerIdentity" {
-		room := make([]byte, 0, 1024) // enough for both of nearly every call
-		r.RequestParameters = wire.AppendJSON(room, in, wire.JSONOptions{})
+		b := wire.AppendJSON(room.json[:0], in, wire.JSONOptions{})
 		if op.Service.Model.Name == "s3" { // whose records have the host that was called, too
-			r.RequestParameters = withHost(r.RequestParameters, c.Source.Host)
+			b = withHost(b, c.Source.Host)
 		}
+		r.RequestParameters = b
 		if err == nil && out != nil && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
-			if n := len(r.RequestParameters); n < cap(room) {
-				room = r.RequestParameters[n:n]
-			}
-			r.ResponseElements = wire.AppendJSON(room, out, wire.JSONOptions{})
+			n := len(b)
+			b = wire.AppendJSON(b, out, wire.JSONOptions{})
+			r.RequestParameters, r.ResponseElements = b[:n], b[n:]
+		}
+		if cap(b) <= 64<<10 {
+			room.json = b
 		}
 	}
 	var owner string
@@ -99,26 +112,23 @@ func (d *deliberation) records(in, out any, err error) []*audit.Record {
 		return []*audit.Record{r}
 	}
 	r.SharedEventID = d.eventID
-	theirs := *r
+	theirs := &room.records[1]
+	*theirs = *r
 	theirs.EventID = newUUID()
 	theirs.RecipientAccount = owner
 	theirs.Identity = audit.UserIdentity{Type: "AWSAccount", PrincipalID: c.Caller.UserID, AccountID: c.Account}
-	return []*audit.Record{r, &theirs}
+	return []*audit.Record{r, theirs}
 }
 
 // withHost adds the host to an object.
 func withHost(object []byte, host string) []byte {
-	text, err := json.Marshal(host)
-	if err != nil {
-		panic(err) // of a string
-	}
 	last := len(object) - 1 // the brace
+	object = object[:last]
 	if object[last-1] != '{' {
-		object = append(object[:last], ',')
-		last++
+		object = append(object, ',')
 	}
-	object = append(object[:last], `"Host":`...)
-	return append(append(object, text...), '}')
+	object = append(object, `"Host":`...)
+	return append(wire.AppendJSONString(object, host), '}')
 }
 
 // eventNames are CloudTrail's names of events that are not called as the operation.

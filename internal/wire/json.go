@@ -286,16 +286,16 @@ func contentTypeJSON(m *Model) string {
 // among them, whose clients read it in either case.
 func appendJSONError(dst []byte, e *Error) []byte {
 	dst = append(dst, `{"__type":`...)
-	dst = appendJSONString(dst, e.Code)
+	dst = AppendJSONString(dst, e.Code)
 	if !e.NoMessage {
 		dst = append(dst, `,"message":`...)
-		dst = appendJSONString(dst, e.Message)
+		dst = AppendJSONString(dst, e.Message)
 	}
 	for _, f := range e.Fields {
 		dst = append(dst, ',')
-		dst = appendJSONString(dst, f.Name)
+		dst = AppendJSONString(dst, f.Name)
 		dst = append(dst, ':')
-		dst = appendJSONString(dst, f.Value)
+		dst = AppendJSONString(dst, f.Value)
 	}
 	return append(dst, '}')
 }
@@ -303,6 +303,6 @@ func appendJSONError(dst []byte, e *Error) []byte {
 // appendRESTJSONError writes an error of REST-JSON, where the code is in a header.
 func appendRESTJSONError(dst []byte, e *Error) []byte {
 	dst = append(dst, `{"message":`...)
-	dst = appendJSONString(dst, e.Message)
+	dst = AppendJSONString(dst, e.Message)
 	return append(dst, '}')
 }

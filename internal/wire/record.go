@@ -78,7 +78,7 @@ func appendJSONValue(dst []byte, t *value, v reflect.Value, opt JSONOptions) []b
 	}
 	switch t.kind {
 	case kindString:
-		return appendJSONString(dst, v.String())
+		return AppendJSONString(dst, v.String())
 	case kindInt:
 		return strconv.AppendInt(dst, v.Int(), 10)
 	case kindFloat:
@@ -131,7 +131,7 @@ func appendJSONValue(dst []byte, t *value, v reflect.Value, opt JSONOptions) []b
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJSONString(dst, k)
+			dst = AppendJSONString(dst, k)
 			dst = append(dst, ':')
 			dst = appendJSONValue(dst, t.elem, v.MapIndex(reflect.ValueOf(k).Convert(v.Type().Key())), opt)
 		}
@@ -140,9 +140,9 @@ func appendJSONValue(dst []byte, t *value, v reflect.Value, opt JSONOptions) []b
 	return append(dst, "null"...)
 }
 
-// appendJSONString writes a JSON string. Characters of HTML are left as they are; a record
+// AppendJSONString writes a JSON string. Characters of HTML are left as they are; a record
 // is not a web page.
-func appendJSONString(dst []byte, s string) []byte {
+func AppendJSONString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	done := 0
