@@ -54,7 +54,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.tlsCert, "tls-cert", "", "speak TLS with the certificate chain in `FILE` (PEM)")
 	fs.StringVar(&s.tlsKey, "tls-key", "", "and its private key in `FILE` (PEM)")
 	fs.StringSliceVar(&s.trustedProxies, "trusted-proxies", nil, "believe X-Forwarded-For and X-Forwarded-Proto of these `ADDRESSES` (192.0.2.7 or 10.0.0.0/8)")
-	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`; b.s3.anything is found without")
+	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`, which replace the default; b.s3.anything is found without")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
