@@ -115,7 +115,13 @@ type server struct {
 // serve starts iamd on a new data directory and stops it when the test ends.
 func serve(t *testing.T, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, data: filepath.Join(t.TempDir(), "data"), args: args, log: &bytes.Buffer{}}
+	return serveIn(t, t.TempDir(), args...)
+}
+
+// serveIn is serve with the data directory in dir.
+func serveIn(t *testing.T, dir string, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, data: filepath.Join(dir, "data"), args: args, log: &bytes.Buffer{}}
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
