@@ -83,7 +83,7 @@ func (e *evaluation) fragments(x *fragmentIndex) {
 				continue
 			}
 			// A fragment that comes by again, as in aaaaaaaaaa, leads to the same patterns.
-			if !found && seen>>(tag%64)&1 != 0 && strings.Contains(s[:i], s[i+1-x.width:i+1]) {
+			if seen>>(tag%64)&1 != 0 && strings.Contains(s[:i], s[i+1-x.width:i+1]) {
 				break
 			}
 			found = true

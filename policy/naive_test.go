@@ -35,6 +35,65 @@ func naiveEvaluate(p *Policy, r *Request) Result {
 	return result
 }
 
+// naiveTrace says of each statement what naiveEvaluate decided and why: the first
+// element, in AWS's order, that keeps the statement from matching.
+func naiveTrace(p *Policy, r *Request) []StatementTrace {
+	n := naive{r, p.Version == "2012-10-17"}
+	var all []StatementTrace
+	for i, s := range p.Statements {
+		t := StatementTrace{Index: i, Sid: s.Sid, Effect: s.Effect, Line: s.Line, Column: s.Column}
+		stops := func(m truth) bool { return m == no || m == unknown && s.Effect == "Allow" }
+		either := func(a, b []string, element string) ([]string, string) {
+			if b != nil {
+				return b, "Not" + element
+			}
+			return a, element
+		}
+		who, _ := n.principal(s)
+		switch {
+		case stops(who):
+			t.Failed = "Principal"
+			if s.NotPrincipal != nil {
+				t.Failed = "NotPrincipal"
+			}
+		case stops(n.action(s)):
+			t.Want, t.Failed = either(s.Action, s.NotAction, "Action")
+			t.Got = []string{string(r.Action)}
+		case stops(n.resource(s)):
+			t.Want, t.Failed = either(s.Resource, s.NotResource, "Resource")
+			t.Got = []string{string(r.Resource)}
+		default:
+			t.Matched = true
+			for _, c := range s.Condition {
+				if c.Values != nil && stops(n.oneCondition(c)) {
+					t.Matched, t.Failed, t.Operator, t.Key, t.Want = false, "Condition", c.Operator, c.Key, c.Values
+					if v, ok := n.value(c.Key); ok {
+						t.Got = v.Strings()
+					}
+					break
+				}
+			}
+		}
+		all = append(all, t)
+	}
+
+	// What is left out is the least near, and of that the last.
+	rest := len(all)
+	var shown []StatementTrace
+	for _, element := range []string{"", "Condition", "Resource", "Action", "Principal"} {
+		for _, t := range all {
+			if strings.TrimPrefix(t.Failed, "Not") == element && (t.Matched || rest > len(all)-maxNearest) {
+				shown = append(shown, t)
+				if !t.Matched {
+					rest--
+				}
+			}
+		}
+	}
+	slices.SortFunc(shown, func(a, b StatementTrace) int { return a.Index - b.Index })
+	return shown
+}
+
 type naive struct {
 	*Request
 	variables bool

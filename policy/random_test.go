@@ -3,7 +3,13 @@ package policy
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"reflect"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/iamd-dev/iamd/arn"
@@ -152,6 +158,20 @@ func (d *dice) statement(named bool) Statement {
 	return s
 }
 
+// pieces make up resources of which many have something in common.
+var (
+	pieces        = []string{"bucket-0001", "bucket-0002", "/archive/", "/2026/03", "0001", "aaaa", "aaaaaaaaa", "-x", "é", "/", "alice", ":"}
+	patternPieces = append([]string{"*", "*", "?", "${aws:username}", "${*}", "${broken"}, pieces...)
+)
+
+func (d *dice) resource(pieces []string) string {
+	s := d.one([]string{"arn:aws:s3:::", "arn:aws:s3:::", "arn:aws:s3:::", "arn:aws:sns:us-east-1:111122223333:"})
+	for range 1 + d.roll(6) {
+		s += d.one(pieces)
+	}
+	return s
+}
+
 func (d *dice) request() *Request {
 	r := &Request{
 		Principal: callers[d.roll(len(callers))],
@@ -218,6 +238,7 @@ func examine(t *testing.T, p *Policy, extra Statement, requests ...*Request) []R
 		if traced := whole.Evaluate(r, &trace); traced != got {
 			t.Fatalf("with a trace %+v, without %+v\npolicy  %s\nrequest %+v", traced, got, excerpt(p, traced, got), r)
 		}
+		sameReasons(t, p, r, &trace)
 
 		// A further Deny allows no more and denies no less.
 		if with := further.Evaluate(r, nil); with.Allowed != got.Allowed || with.Grants != got.Grants || got.Denied && !with.Denied {
@@ -232,6 +253,32 @@ func examine(t *testing.T, p *Policy, extra Statement, requests ...*Request) []R
 		results = append(results, got)
 	}
 	return results
+}
+
+// sameReasons compares a trace with the naive one, and its notes with what they are about.
+func sameReasons(t *testing.T, p *Policy, r *Request, got *Trace) {
+	t.Helper()
+	want := naiveTrace(p, r)
+	if len(got.Statements) != len(want) || got.Omitted != len(p.Statements)-len(want) {
+		t.Fatalf("a trace of %d statements and %d omitted, want %d of %d\npolicy  %s\nrequest %+v", len(got.Statements), got.Omitted, len(want), len(p.Statements), p, r)
+	}
+	for i, s := range got.Statements {
+		s.Note = ""
+		if s.Failed == "Principal" || s.Failed == "NotPrincipal" {
+			s.Want, s.Got = nil, nil // their form is told in the corpus
+		}
+		if !reflect.DeepEqual(s, want[i]) {
+			t.Fatalf("the trace says %+v, want %+v\nstatement %s\nrequest   %+v", s, want[i], &Policy{Version: p.Version, Statements: p.Statements[s.Index : s.Index+1]}, r)
+		}
+		if s.Failed == "Condition" && s.Got == nil && !slices.Contains(got.Missing, lowered(s.Key)) {
+			t.Fatalf("%s is not among the missing keys %s\nrequest %+v", s.Key, got.Missing, r)
+		}
+	}
+	for _, key := range got.Missing {
+		if _, ok := (naive{r, true}).value(key); ok {
+			t.Fatalf("%s is missing and is not\nrequest %+v", key, r)
+		}
+	}
 }
 
 // printed says that a policy is read as it is printed and means the same.
@@ -255,27 +302,101 @@ func printed(t *testing.T, p *Policy, r *Request) {
 	}
 }
 
+// renamed says that it makes no difference what accounts, users and buckets are
+// called, as long as the policy and the request agree on it.
+func renamed(t *testing.T, p *Policy, requests []*Request, want []Result) {
+	t.Helper()
+	list := func(texts []string) []string {
+		if texts == nil {
+			return nil
+		}
+		other := []string{}
+		for _, s := range texts {
+			other = append(other, newNames.Replace(s))
+		}
+		return other
+	}
+	q := p.MapPrincipals(func(_, value string) string { return newNames.Replace(value) })
+	for i := range q.Statements {
+		s := &q.Statements[i]
+		s.Resource, s.NotResource = list(s.Resource), list(s.NotResource)
+		s.Condition = slices.Clone(s.Condition)
+		for j := range s.Condition {
+			s.Condition[j].Values = list(s.Condition[j].Values)
+		}
+	}
+	g := Compile(q)
+	for i, r := range requests {
+		other := *r
+		other.Resource = arn.ARN(newNames.Replace(string(r.Resource)))
+		for _, name := range []*string{&other.Principal.Account, (*string)(&other.Principal.ARN), (*string)(&other.Principal.Role), (*string)(&other.Principal.User), &other.Principal.ID, &other.Principal.CanonicalID} {
+			*name = newNames.Replace(*name)
+		}
+		if keys, ok := r.Context.(Keys); ok {
+			otherKeys := Keys{}
+			for key, v := range keys {
+				if v.list {
+					otherKeys[key] = List(list(v.many))
+				} else {
+					otherKeys[key] = String(newNames.Replace(v.one))
+				}
+			}
+			other.Context = otherKeys
+		}
+		if got := g.Evaluate(&other, nil); got != want[i] {
+			t.Fatalf("%+v, and with other names %+v\npolicy  %s\nrequest %+v\npolicy  %s\nrequest %+v", want[i], got, p, r, q, &other)
+		}
+	}
+}
+
+// newNames gives every account, user, role, team and bucket another name, also where
+// a pattern has a piece of it.
+var newNames = strings.NewReplacer(
+	"111122223333", "444455556666", "999988887777", "222211110000", "c0ffee", "decade",
+	"AIDAALICE", "AIDABRAVO", "AIDAEVE", "AIDAIDA", "AROABUILDER", "AROAPAINTER",
+	"alice", "bravo", "Alice", "Bravo", "ALICE", "BRAVO", "a?ice", "b?avo", "al*", "br*",
+	"bob", "tom", "eve", "ida", "builder", "painter", "ops", "art", "/s1", "/s2",
+	"blue", "gray", "reports", "ledgers", "r?ports", "l?dgers",
+)
+
+// The policies that are rolled are the same every time. IAMD_RANDOM_POLICIES says
+// how many; each gets ten requests.
 func TestRandomPolicies(t *testing.T) {
-	policies := 10_000
+	policies := 6_000
 	if testing.Short() {
 		policies = 1_000
 	}
-	allowed, denied := 0, 0
-	for i := range policies {
-		d := &dice{rng: rand.New(rand.NewPCG(1, uint64(i)))}
-		p, extra := d.policy(), d.statement(false)
-		for _, result := range examine(t, p, extra, d.requests(10)...) {
-			if result.Allowed {
-				allowed++
-			}
-			if result.Denied {
-				denied++
-			}
+	if more := os.Getenv("IAMD_RANDOM_POLICIES"); more != "" {
+		var err error
+		if policies, err = strconv.Atoi(more); err != nil {
+			t.Fatal(err)
 		}
-		printed(t, p, d.request())
 	}
-	t.Logf("%d requests: %d allowed, %d denied", policies*10, allowed, denied)
-	if allowed < policies/10 || denied < policies/10 {
+	var allowed, denied atomic.Int64
+	t.Run("all", func(t *testing.T) {
+		for worker := range runtime.GOMAXPROCS(0) {
+			t.Run("", func(t *testing.T) {
+				t.Parallel()
+				for i := worker; i < policies; i += runtime.GOMAXPROCS(0) {
+					d := &dice{rng: rand.New(rand.NewPCG(1, uint64(i)))}
+					p, extra, requests := d.policy(), d.statement(false), d.requests(10)
+					results := examine(t, p, extra, requests...)
+					for _, result := range results {
+						if result.Allowed {
+							allowed.Add(1)
+						}
+						if result.Denied {
+							denied.Add(1)
+						}
+					}
+					renamed(t, p, requests, results)
+					printed(t, p, d.request())
+				}
+			})
+		}
+	})
+	t.Logf("%d requests: %d allowed, %d denied", policies*10, allowed.Load(), denied.Load())
+	if int(allowed.Load()) < policies/10 || int(denied.Load()) < policies/10 {
 		t.Error("the random policies have too little to do with the requests")
 	}
 }
@@ -292,19 +413,26 @@ func FuzzEvaluate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d := &dice{data: data}
 		p, extra, r := d.policy(), d.statement(false), d.request()
-		examine(t, p, extra, r)
+		renamed(t, p, []*Request{r}, examine(t, p, extra, r))
 		printed(t, p, r)
 	})
 }
 
-// A large policy is decided by the index as by going through it.
+// A large policy is decided by the indexes as by going through it.
 func TestIndex(t *testing.T) {
-	for i := range 20 {
+	policies := 40
+	if testing.Short() {
+		policies = 10
+	}
+	for i := range policies {
 		d := &dice{rng: rand.New(rand.NewPCG(3, uint64(i)))}
 		p := &Policy{Version: "2012-10-17"}
 		for range 60 {
-			s := d.statement(false)
-			for j := range 80 * (d.roll(5) / 4) { // many resources or actions: too many places
+			s := d.statement(i%4 == 0)
+			for range 3 * d.roll(3) {
+				s.Resource = append(s.Resource, d.resource(patternPieces))
+			}
+			for j := range 80 * (d.roll(20) / 19) {
 				s.Resource = append(s.Resource, fmt.Sprintf("arn:aws:s3:::reports/%d", j))
 			}
 			if s.Resource != nil {
@@ -312,6 +440,75 @@ func TestIndex(t *testing.T) {
 			}
 			p.Statements = append(p.Statements, s)
 		}
-		examine(t, p, d.statement(false), d.requests(30)...)
+		requests := d.requests(30)
+		for _, r := range requests[:20] {
+			r.Resource = arn.ARN(d.resource(pieces))
+		}
+		examine(t, p, d.statement(false), requests...)
 	}
 }
+
+// Of many statements that fail the trace has the nearest.
+func TestNearest(t *testing.T) {
+	g, hit := workload(40, "bucket")
+	p := g.Policy()
+	p.Statements[3].Action = []string{"s3:Put*"}
+	p.Statements[5].Resource, p.Statements[6].Condition = []string{"*"}, nil
+	p.Statements[30].Resource, p.Statements[31].Condition = []string{"arn:aws:s3:::*"}, []Condition{{Operator: "Bool", Key: "aws:SecureTransport", Values: []string{"false"}}}
+	p.Statements[31].Resource = []string{"*"}
+	miss, other := *hit, *hit
+	miss.Resource = "arn:aws:s3:::another/x"
+	other.Action = "ec2:RunInstances"
+	examine(t, p, Statement{Action: []string{"s3:*"}, Resource: []string{"*"}}, hit, &miss, &other)
+}
+
+// However the resources overlap, what the indexes take stays within bounds.
+func TestIndexIsBounded(t *testing.T) {
+	p := &Policy{Version: "2012-10-17"}
+	for i := range 12 { // each of 4,096 actions is in another set of statements
+		s := Statement{Effect: "Allow"}
+		for j := range 1 << 12 {
+			if j>>i&1 != 0 {
+				s.Action = append(s.Action, fmt.Sprintf("s3:Action%d", j))
+			}
+		}
+		for j := range 200 {
+			s.Resource = append(s.Resource, fmt.Sprintf("arn:aws:s3:::bucket-%d-%d/*", i, j))
+		}
+		p.Statements = append(p.Statements, s)
+	}
+	g := Compile(p)
+	indexed := 0
+	for _, c := range g.classes {
+		if c.index != nil {
+			indexed += len(c.index.long.entries) + len(c.index.short.entries)
+		}
+	}
+	if limit := maxIndexed(len(g.resources)); indexed > limit || len(g.classes) != 1<<12-1 {
+		t.Errorf("%d classes have %d patterns in indexes, limit %d", len(g.classes), indexed, limit)
+	}
+	for j := range 1 << 12 {
+		r := &Request{Action: Action(fmt.Sprintf("s3:Action%d", j)), Resource: arn.ARN(fmt.Sprintf("arn:aws:s3:::bucket-%d-7/x", j%12))}
+		if got, want := g.Evaluate(r, nil).Allowed, j>>(j%12)&1 != 0; got != want {
+			t.Fatalf("%s on %s: got %v", r.Action, r.Resource, got)
+		}
+	}
+}
+
+// An ARN that repeats itself is no reason to ask the same patterns again and again.
+func TestRepeatedFragments(t *testing.T) {
+	p := &Policy{Version: "2012-10-17"}
+	for i := range 100 {
+		p.Statements = append(p.Statements, Statement{Effect: "Allow", Action: []string{"s3:*"}, Resource: []string{fmt.Sprintf("arn:aws:s3:::*abababababab?%d${aws:username}", i)}})
+	}
+	var c counter
+	Compile(p).Evaluate(&Request{Action: "s3:GetObject", Resource: arn.ARN("arn:aws:s3:::" + strings.Repeat("ab", 500)), Context: &c}, nil)
+	if c == 0 || c > 200 {
+		t.Errorf("the variables of 100 patterns were asked for %d times", c)
+	}
+}
+
+// A counter counts how often it is asked.
+type counter int
+
+func (c *counter) Value(string) (Value, bool) { *c++; return String("x"), true }
