@@ -202,12 +202,12 @@ func benchPolicy(ctx context.Context, s settings) ([]table, error) {
 	for _, wild := range []bool{false, true} {
 		t := table{
 			title:  "Policy decision",
-			note:   "one identity policy, each statement about a bucket of its own, of which only the last allows the request; iamd looks statements up by the beginning of the resource and hardly sees the others; every engine has answered 13 questions alike",
+			note:   "one identity policy, each statement about a bucket of its own, of which only the last allows the request; iamd looks statements up by a part of the resource and hardly sees the others; every engine has answered 13 questions alike",
 			header: []string{"statements", "engine", "ns/decision", "allocs", "to iamd"},
 		}
 		if wild {
-			t.title = "Policy decision, nothing to look up"
-			t.note = "the same policy with resources that begin with a wildcard, so that every statement has to be looked at"
+			t.title = "Policy decision, resources that begin with a wildcard"
+			t.note = "the same policy with resources that begin with a wildcard, so that no statement can be told by how its resource begins"
 		}
 		for _, n := range []int{10, 100, 1000} {
 			if err := decisions(ctx, s, &t, n, wild); err != nil {
