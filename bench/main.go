@@ -71,7 +71,7 @@ func main() {
 	var s settings
 	flag.DurationVar(&s.time, "time", 3*time.Second, "time of one measurement under load")
 	flag.IntVar(&s.rounds, "rounds", 3, "measurements of each thing; the best counts")
-	flag.IntVar(&s.conns, "conns", 32, "connections of the load client")
+	flag.IntVar(&s.conns, "conns", 64, "connections of the load client")
 	flag.Parse()
 
 	s.cores = os.Getenv(pinned) != ""
