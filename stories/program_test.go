@@ -371,7 +371,7 @@ func TestOperatorEndpoints(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	p := &person{t, environment(t), t.TempDir()}
-	for _, command := range []string{"", "serve", "env", "explain", "tour"} {
+	for _, command := range []string{"", "serve", "env", "explain", "tour", "lint", "simulate", "can"} {
 		out := p.run(program, append(strings.Fields(command), "--help")...)
 		for _, want := range []string{"Usage:", "Examples:", "iamd " + command} {
 			if !strings.Contains(out, want) {

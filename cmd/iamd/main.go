@@ -6,6 +6,8 @@
 //	aws sts get-caller-identity
 //	iamd tour               # the stories of AssumeRole, played through the AWS SDK
 //	iamd explain REQUEST-ID # why a call was allowed or refused
+//	iamd can alice s3:GetObject s3://reports/q3.csv # what a running server would decide
+//	iamd simulate FILE...   # decisions by policies from files, held against what is expected
 //	iamd lint FILE...       # mistakes in policies
 //
 // Each subcommand is in the file of its name. What a server is made of stands in
