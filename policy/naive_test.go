@@ -235,13 +235,21 @@ func letters(text string, wildcards bool) []rune {
 
 // like matches a text with a pattern.
 func like(pattern, s []rune) bool {
-	switch {
-	case len(pattern) == 0:
-		return len(s) == 0
-	case pattern[0] == anyText:
-		return like(pattern[1:], s) || len(s) > 0 && like(pattern, s[1:])
+	reached := make([]bool, len(s)+1) // whether the pattern so far matches the first i letters
+	reached[0] = true
+	for _, p := range pattern {
+		if p == anyText {
+			for i := range s {
+				reached[i+1] = reached[i+1] || reached[i]
+			}
+			continue
+		}
+		for i := len(s) - 1; i >= 0; i-- {
+			reached[i+1] = reached[i] && (p == anyOne || p == s[i])
+		}
+		reached[0] = false
 	}
-	return len(s) > 0 && (pattern[0] == anyOne || pattern[0] == s[0]) && like(pattern[1:], s[1:])
+	return reached[len(s)]
 }
 
 var variable = regexp.MustCompile(`^\$\{([^,}]+)(, *'(.*?)')?\}`)
