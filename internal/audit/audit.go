@@ -58,7 +58,7 @@ const (
 	delay = 250 * time.Millisecond
 	// company is how long a batch whose callers wait for the disk is left open
 	// for more of them, when there were several the last time.
-	company = 300 * time.Microsecond
+	company = time.Millisecond
 	// roomy is how much may wait before it is written without delay.
 	roomy = 256 << 10
 	// crowded is how much may wait before those who bring more have to wait
