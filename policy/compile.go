@@ -9,11 +9,15 @@ import (
 // goroutines at once.
 //
 // To answer a request it looks at few of its statements. The actions of all of them
-// are one index; what it finds is a class, the statements that have that pattern.
-// Within a class another index leads to the resource patterns that have something
-// in common with the request's resource. Statements found in this way are about
-// the action and the resource, and only their principals and conditions are left
-// to be asked.
+// are in one index. What is found there is a class: the statements that have the
+// pattern. Within a class another index leads to the patterns of resources that
+// have some text in common with the request's resource. Statements that are found
+// in this way are about the action and the resource; only their principals and
+// conditions are left to be asked.
+//
+// A Program keeps its Policy and shares its texts. It needs some 250 bytes more for
+// a statement with two actions, two resources and two conditions, and the Policy
+// itself 600 beside its text.
 type Program struct {
 	policy     *Policy
 	statements []statement

@@ -13,7 +13,8 @@ import (
 //
 //	arn:aws:s3:::bucket-0001/*                  et-0001/
 //	arn:aws:s3:::bucket-0002/*                  et-0002/
-//	arn:aws:s3:::${aws:username}/archive/*      /archive/
+//	arn:aws:s3:::${aws:username}/archive/*      archive/
+//	arn:aws:s3:::*-0001                         0001
 //
 // Going over an ARN once, from left to right, it sees all fragments of that ARN;
 // the patterns whose fragment comes by are the only ones that can match. It costs
@@ -47,7 +48,7 @@ func hashFragment(window uint64, width int) uint64 {
 // fragmentTag is the part of a hash that an index keeps.
 func fragmentTag(hash uint64) uint32 { return uint32(hash >> 16) }
 
-// may says whether some fragment may have the hash. It is wrong one time in twenty.
+// may says whether some fragment may have the hash. It is wrong one time in ten.
 func (x *fragmentIndex) may(hash uint64) bool {
 	bit := hash >> ((x.shift - 3) & 63)
 	return x.filter[bit/64]>>(bit%64)&1 != 0

@@ -103,6 +103,7 @@ func (b *builder) policy(n *node) *Policy {
 				if len(m.value.items) == 0 {
 					b.fault(faultEmptyStatement, m.value.position, "Statement is empty")
 				}
+				p.Statements = make([]Statement, 0, len(m.value.items))
 				for j := range m.value.items {
 					p.Statements = append(p.Statements, b.statement(&m.value.items[j]))
 				}
@@ -196,7 +197,7 @@ func (b *builder) texts(m *member) ([]string, []position) {
 	default:
 		b.fault(faultGrammar, m.value.position, "%s must be text or a list of texts", m.name)
 	}
-	texts, at := []string{}, []position{}
+	texts, at := make([]string, 0, len(items)), make([]position, 0, len(items))
 	for i := range items {
 		switch items[i].kind {
 		case '"':
@@ -237,7 +238,11 @@ func (b *builder) principals(m *member) []Name {
 }
 
 func (b *builder) conditions(m *member) []Condition {
-	conditions := []Condition{}
+	n := 0
+	for i := range m.value.members {
+		n += max(1, len(m.value.members[i].value.members))
+	}
+	conditions := make([]Condition, 0, n)
 	if m.value.kind != '{' {
 		b.fault(faultGrammar, m.value.position, "Condition must be an object")
 	}
@@ -270,7 +275,7 @@ func (b *builder) values(key *member) []string {
 	if key.value.kind != '[' {
 		items = []node{key.value}
 	}
-	values := []string{}
+	values := make([]string, 0, len(items))
 	for i := range items {
 		switch items[i].kind {
 		case '"', '0', 't':

