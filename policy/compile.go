@@ -151,34 +151,21 @@ func (g *Program) classify() {
 		s.spared = -1
 		switch {
 		case src.NotAction != nil:
-			var spared []actionPattern
-			seen := map[string]bool{}
-			for _, a := range slices.Concat(src.NotAction, src.Action) {
-				if a = lowered(a); !seen[a] {
-					seen[a] = true
-					spared = append(spared, actionPattern{text: a})
-				}
-			}
 			s.spared = int32(len(g.spared))
-			g.spared = append(g.spared, newActionIndex(spared))
+			g.spared = append(g.spared, newActionIndex(distinct(src.NotAction)))
 			g.anything.statements = append(g.anything.statements, int32(i))
-		case s.noAction && s.deny:
+		case src.Action == nil && s.deny:
 			g.anything.statements = append(g.anything.statements, int32(i))
-		}
-		if src.NotAction != nil {
-			continue
-		}
-		for _, a := range src.Action {
-			a = lowered(a)
-			n, ok := number[a]
-			if !ok {
-				n = int32(len(patterns))
-				number[a] = n
-				patterns = append(patterns, actionPattern{text: a})
-				having = append(having, nil)
-			}
-			if list := having[n]; len(list) == 0 || list[len(list)-1] != int32(i) {
-				having[n] = append(list, int32(i))
+		default:
+			for _, p := range distinct(src.Action) {
+				n, ok := number[p.text]
+				if !ok {
+					n = int32(len(patterns))
+					number[p.text] = n
+					patterns = append(patterns, p)
+					having = append(having, nil)
+				}
+				having[n] = append(having[n], int32(i))
 			}
 		}
 	}
@@ -201,6 +188,19 @@ func (g *Program) classify() {
 	}
 	g.actions = newActionIndex(patterns)
 	g.anything.index = g.newResourceIndex(g.anything.statements, &room)
+}
+
+// distinct gives the patterns of a list of actions, each once.
+func distinct(actions []string) []actionPattern {
+	patterns := make([]actionPattern, 0, len(actions))
+	seen := make(map[string]bool, len(actions))
+	for _, a := range actions {
+		if a = lowered(a); !seen[a] {
+			seen[a] = true
+			patterns = append(patterns, actionPattern{text: a})
+		}
+	}
+	return patterns
 }
 
 // A class of fewer patterns than minIndexed is as soon asked as looked up.
@@ -227,8 +227,11 @@ func (g *Program) newResourceIndex(statements []int32, room *int) *resourceIndex
 			patterns = patterns[:before]
 			others = append(others, i)
 		}
+		if len(patterns) > *room {
+			return nil
+		}
 	}
-	if len(patterns) < minIndexed || len(patterns) > *room {
+	if len(patterns) < minIndexed {
 		return nil
 	}
 	*room -= len(patterns)
