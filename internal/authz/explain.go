@@ -43,6 +43,7 @@ type PolicyExplanation struct {
 	ARN        arn.ARN                 `json:"arn,omitempty"`
 	Verdict    string                  `json:"verdict"`
 	Statements []policy.StatementTrace `json:"statements,omitempty"`
+	Omitted    int                     `json:"omitted,omitempty"` // statements that did not match and are not among the nearest
 }
 
 // A ContextKey is a condition key of the request.
@@ -151,7 +152,7 @@ func (l Layer) ofResource() bool { return l == RCP || l == ResourcePolicy || l =
 func (l *LayerExplanation) settle(a answer) { l.Verdict = verdict(a.allowed, a.denied) }
 
 func explained(p *Policy, r policy.Result, t *policy.Trace) PolicyExplanation {
-	return PolicyExplanation{Name: p.Name, ARN: p.ARN, Verdict: verdict(r.Allowed, r.Denied), Statements: t.Statements}
+	return PolicyExplanation{Name: p.Name, ARN: p.ARN, Verdict: verdict(r.Allowed, r.Denied), Statements: t.Statements, Omitted: t.Omitted}
 }
 
 func verdict(allowed, denied bool) string {

@@ -152,7 +152,7 @@ func (p *page) policy(x *PolicyExplanation, layerVerdict string) {
 		p.line(2, paint(dim, "no    "), "  ", named(s), where(s), ": ", failure(s))
 		p.sides(s)
 	}
-	if rest := len(x.Statements) - len(matched) - len(near); rest > 0 {
+	if rest := len(x.Statements) + x.Omitted - len(matched) - len(near); rest > 0 {
 		p.line(2, paint(dim, fmt.Sprintf("%s not match", plural(rest, "other statement does", "other statements do"))))
 	}
 }
