@@ -100,6 +100,13 @@ type Role struct {
 	Profiles int                 `json:",omitempty"` // how many instance profiles hold it
 }
 
+// ServiceLinkedPath begins the path of every service-linked role, and of no other role.
+const ServiceLinkedPath = "/aws-service-role/"
+
+// ServiceLinked reports whether the role is an AWS service's own in the account.
+// Only the service changes it, and organisation policies do not limit it.
+func (r *Role) ServiceLinked() bool { return strings.HasPrefix(r.Path, ServiceLinkedPath) }
+
 // A Policy is a customer managed policy.
 type Policy struct {
 	api.Policy

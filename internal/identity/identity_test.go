@@ -408,3 +408,20 @@ func BenchmarkSeal(b *testing.B) {
 		}
 	}
 }
+
+// What makes a role service-linked is its path, in small letters and as a whole element.
+func TestServiceLinked(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/aws-service-role/ecs.amazonaws.com/": true,
+		"/aws-service-role/":                   true,
+		"/":                                    false,
+		"/aws-service-roles/":                  false,
+		"/team/aws-service-role/x/":            false,
+		"/AWS-service-role/x/":                 false,
+		"/service-role/":                       false,
+	} {
+		if got := (&Role{Role: api.Role{Path: path}}).ServiceLinked(); got != want {
+			t.Errorf("a role of path %s: ServiceLinked = %v, want %v", path, got, want)
+		}
+	}
+}

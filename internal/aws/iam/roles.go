@@ -20,7 +20,7 @@ func (s *Service) createRole(ctx context.Context, c *service.Call, in *api.Creat
 		return nil, err
 	}
 	path := orRoot(in.Path)
-	if strings.HasPrefix(path, "/aws-service-role/") {
+	if strings.HasPrefix(path, identity.ServiceLinkedPath) {
 		return nil, api.InvalidInput("The path %s is reserved for service-linked roles.", path)
 	}
 	if err := s.checkTrust(in.AssumeRolePolicyDocument); err != nil {
