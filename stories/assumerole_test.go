@@ -153,10 +153,7 @@ func TestProfileWithRole(t *testing.T) {
 	role := "role_arn = " + roleARN + "\nsource_profile = alice\n"
 	if !knowsEndpoint {
 		// This one would ask AWS itself for the session: it is given a command that asks.
-		p.file("assume", `exec aws --profile alice sts assume-role --role-arn `+roleARN+` --role-session-name reader --output json \
-			--query '{Version: `+"`1`"+`, AccessKeyId: Credentials.AccessKeyId, SecretAccessKey: Credentials.SecretAccessKey,
-				SessionToken: Credentials.SessionToken, Expiration: Credentials.Expiration}'`)
-		role = "credential_process = sh '" + filepath.Join(p.dir, "assume") + "'\n"
+		role = "credential_process = '" + program + "' credentials --data '" + s.data + "' --credentials '" + filepath.Join(p.dir, "credentials") + "' --profile alice --role-arn " + roleARN + "\n"
 	}
 	p.file("config", "[profile alice]\nregion = us-east-1\n[profile reader]\nregion = eu-central-1\n"+role)
 	p.file("credentials", "[alice]\naws_access_key_id = "+out.AccessKey.AccessKeyId+"\naws_secret_access_key = "+out.AccessKey.SecretAccessKey+"\n")

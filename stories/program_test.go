@@ -371,7 +371,7 @@ func TestOperatorEndpoints(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	p := &person{t, environment(t), t.TempDir()}
-	for _, command := range []string{"", "serve", "env", "explain", "tour", "lint", "simulate", "can"} {
+	for _, command := range []string{"", "serve", "env", "credentials", "explain", "tour", "lint", "simulate", "can"} {
 		out := p.run(program, append(strings.Fields(command), "--help")...)
 		for _, want := range []string{"Usage:", "Examples:", "iamd " + command} {
 			if !strings.Contains(out, want) {
@@ -391,4 +391,29 @@ func TestHelp(t *testing.T) {
 	if out := p.run(program, "__complete", "env", "--data", s.data, "--profile", ""); !strings.Contains(out, "root-"+accountA+"\n") {
 		t.Errorf("--profile is completed to %q", out)
 	}
+}
+
+// The CLI takes credentials from iamd credentials: of a profile, and of a role that
+// one assumes.
+func TestCredentialProcess(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	root := s.root("123456789012")
+	root.user("alice", allowing("sts:AssumeRole", "*"))
+	root.role("Reader", trusting("arn:aws:iam::123456789012:user/alice"), allowing("iam:ListUsers", "*"))
+	p := &person{t, environment(t), t.TempDir()}
+	key := root.aws("iam", "create-access-key", "--user-name", "alice", "--query", "AccessKey.[AccessKeyId,SecretAccessKey]", "--output", "text")
+	id, secret, _ := strings.Cut(strings.TrimSpace(key), "\t")
+	p.file("keys", "[alice]\naws_access_key_id = "+id+"\naws_secret_access_key = "+secret+"\n")
+	process := "credential_process = '" + program + "' credentials --data '" + s.data + "'"
+	p.file("config", "[default]\nregion = us-east-1\n"+process+
+		"\n[profile reader]\nregion = us-east-1\n"+process+" --credentials '"+filepath.Join(p.dir, "keys")+"' --profile alice --role-session-name via-process --role-arn arn:aws:iam::123456789012:role/Reader\n")
+	p = p.with("AWS_ENDPOINT_URL="+s.url, "AWS_CONFIG_FILE="+filepath.Join(p.dir, "config"))
+	for profile, want := range map[string]string{"default": "arn:aws:iam::123456789012:root\n", "reader": "arn:aws:sts::123456789012:assumed-role/Reader/via-process\n"} {
+		if got := p.aws("sts", "get-caller-identity", "--query", "Arn", "--output", "text", "--profile", profile); got != want {
+			t.Errorf("profile %s is %s", profile, got)
+		}
+	}
+	p.aws("iam", "list-users", "--profile", "reader")
+	p.refused("AccessDenied", "iam", "list-roles", "--profile", "reader")
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -133,24 +132,9 @@ func (t *target) beRootOf(account string) {
 
 // can asks the server. What the answer does not take into account is written to notes.
 func (t *target) can(ctx context.Context, q *question, notes io.Writer) (*types.EvaluationResult, error) {
-	endpoint, err := t.url()
+	cfg, err := t.config()
 	if err != nil {
 		return nil, err
-	}
-	id, secret, token, err := t.keys()
-	if err != nil {
-		return nil, err
-	}
-	client, err := newClient()
-	if err != nil {
-		return nil, err
-	}
-	cfg := aws.Config{
-		Region: defaultRegion, BaseEndpoint: &endpoint, HTTPClient: client,
-		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}, nil
-		}),
 	}
 	asked := iam.NewFromConfig(cfg)
 	if q.principal, err = principalARN(ctx, asked, q.principal); err != nil {

@@ -16,6 +16,25 @@ import (
 	"github.com/iamd-dev/iamd/internal/awstest"
 )
 
+// dataOf is a data directory as the server would have left it, with these profiles.
+func dataOf(t *testing.T, s *awstest.Server, profiles map[string]aws.Credentials) string {
+	t.Helper()
+	dir := t.TempDir()
+	var credentials strings.Builder
+	for profile, c := range profiles {
+		fmt.Fprintf(&credentials, "[%s]\naws_access_key_id = %s\naws_secret_access_key = %s\n", profile, c.AccessKeyID, c.SecretAccessKey)
+		if c.SessionToken != "" {
+			fmt.Fprintf(&credentials, "aws_session_token = %s\n", c.SessionToken)
+		}
+	}
+	for name, text := range map[string]string{"credentials": credentials.String(), "address": s.URL + "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestCan(t *testing.T) {
 	const first, second = "111122223333", "444455556666"
 	s := awstest.Start(t, first, second)
@@ -41,19 +60,12 @@ func TestCan(t *testing.T) {
 	must(buckets.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String("reports"), Policy: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:user/eve"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::reports/*"}}`)}))
 	must(buckets.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("plain")}))
 
-	dir := t.TempDir()
-	var credentials strings.Builder
-	for profile, c := range map[string]aws.Credentials{"default": s.Root(first), "root-" + first: s.Root(first), "root-" + second: s.Root(second)} {
-		fmt.Fprintf(&credentials, "[%s]\naws_access_key_id = %s\naws_secret_access_key = %s\n", profile, c.AccessKeyID, c.SecretAccessKey)
-	}
 	key, err := admin.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: aws.String("eve")})
 	must(key, err)
-	fmt.Fprintf(&credentials, "[eve]\naws_access_key_id = %s\naws_secret_access_key = %s\n", *key.AccessKey.AccessKeyId, *key.AccessKey.SecretAccessKey)
-	for name, text := range map[string]string{"credentials": credentials.String(), "address": s.URL + "\n"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := dataOf(t, s, map[string]aws.Credentials{
+		"default": s.Root(first), "root-" + first: s.Root(first), "root-" + second: s.Root(second),
+		"eve": {AccessKeyID: *key.AccessKey.AccessKeyId, SecretAccessKey: *key.AccessKey.SecretAccessKey},
+	})
 
 	const yes, no, wrong = 0, 1, 2
 	for _, test := range []struct {

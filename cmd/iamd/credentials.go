@@ -1,219 +1,148 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-	"unicode/utf8"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/spf13/cobra"
+
+	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/identity"
 )
 
-// A credentials is a file of access keys as ~/.aws/credentials has them: profiles
-// in brackets, and under each its settings.
-//
-//	[default]
-//	aws_access_key_id = AKIA...
-//	aws_secret_access_key = ...
-//
-// Lines that begin with # or ; are comments; a line that begins with white space
-// goes on with the setting before. What is not of that form is an error that names
-// the line. Profiles and comments that are not ours are kept as they are.
-type credentials struct {
-	path     string
-	head     []string // lines before the first profile
-	profiles []*profile
-	found    bool // there is such a file
+// processCredentials are credentials as AWS clients read them from a
+// credential_process (AWS SDKs and Tools Reference Guide, "Process credential provider").
+type processCredentials struct {
+	Version         int
+	AccessKeyID     string     `json:"AccessKeyId"`
+	SecretAccessKey string     // the command is there to print it
+	SessionToken    string     `json:",omitempty"`
+	Expiration      *time.Time `json:",omitempty"`
+	AccountID       string     `json:"AccountId,omitempty"`
 }
 
-type profile struct {
-	name     string
-	lines    []string // as written, without the one in brackets
-	settings map[string]string
-}
+func newCredentials() *cobra.Command {
+	t := &target{}
+	in := &sts.AssumeRoleInput{}
+	var role, session, externalID, sourceIdentity, serial, code string
+	var duration time.Duration
+	cmd := &cobra.Command{
+		Use:   "credentials [flags]",
+		Short: "Print credentials as AWS clients take them from a credential_process",
+		Long: `Credentials prints the access key of a profile of DIR/credentials or, with
+--role-arn, of a session of a role that the profile assumes, in the form that the
+AWS CLI and the SDKs read from a credential_process. Clients ask again when a
+session is about to expire.
 
-const (
-	keyIDSetting  = "aws_access_key_id"
-	secretSetting = "aws_secret_access_key"
-	tokenSetting  = "aws_session_token"
-)
+A profile of ~/.aws/config that is a role of the server:
 
-// readCredentials reads the file at path; that there is none yet is no error.
-func readCredentials(path string) (*credentials, error) {
-	c := &credentials{path: path}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
+  [profile reader]
+  credential_process = iamd credentials --profile alice --role-arn arn:aws:iam::123456789012:role/Reader
+  endpoint_url = http://127.0.0.1:4600
+
+The root of an account cannot assume roles; --credentials names another file of
+profiles, such as ~/.aws/credentials.`,
+		Example: `  iamd credentials
+  iamd credentials --profile root-444455556666
+  iamd credentials --credentials ~/.aws/credentials --profile alice --role-arn arn:aws:iam::123456789012:role/Reader
+  iamd credentials --profile alice --role-arn arn:aws:iam::123456789012:role/Admin --mfa-serial arn:aws:iam::123456789012:mfa/alice --token-code 123456`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, f := range []string{"role-session-name", "external-id", "source-identity", "duration", "mfa-serial", "token-code"} {
+				if role == "" && cmd.Flags().Changed(f) {
+					return usageError{fmt.Errorf("--%s is for a session of a role: give --role-arn, too", f)}
+				}
+			}
+			if (serial == "") != (code == "") {
+				return usageError{errors.New("MFA needs both --mfa-serial and --token-code")}
+			}
+			out, err := t.held()
+			if err != nil {
+				return err
+			}
+			if role != "" {
+				if _, err := arn.Parse(role); err != nil {
+					return usageError{fmt.Errorf("--role-arn %q is not an ARN", role)}
+				}
+				cfg, err := t.config()
+				if err != nil {
+					return err
+				}
+				in.RoleArn, in.RoleSessionName = &role, &session
+				seconds := int32(duration / time.Second)
+				for _, optional := range []struct {
+					value string
+					to    **string
+				}{{externalID, &in.ExternalId}, {sourceIdentity, &in.SourceIdentity}, {serial, &in.SerialNumber}, {code, &in.TokenCode}} {
+					if optional.value != "" {
+						*optional.to = &optional.value
+					}
+				}
+				if cmd.Flags().Changed("duration") {
+					in.DurationSeconds = &seconds
+				}
+				answer, err := sts.NewFromConfig(cfg).AssumeRole(cmd.Context(), in)
+				if err != nil {
+					return errors.New(told(err))
+				}
+				c := answer.Credentials
+				out = &processCredentials{AccessKeyID: *c.AccessKeyId, SecretAccessKey: *c.SecretAccessKey, SessionToken: *c.SessionToken,
+					Expiration: c.Expiration, AccountID: arn.ARN(role).Account()}
+			}
+			out.Version = 1
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(out)
+		},
 	}
+	t.register(cmd)
+	fs := cmd.Flags()
+	fs.StringVar(&t.credentials, "credentials", "", "take the profile from `FILE` (default: DIR/credentials)")
+	fs.StringVar(&role, "role-arn", "", "assume the role with this `ARN`")
+	fs.StringVar(&session, "role-session-name", sessionName(), "call the session `NAME`")
+	fs.StringVar(&externalID, "external-id", "", "the external `ID` that the role's trust policy asks for")
+	fs.StringVar(&sourceIdentity, "source-identity", "", "the source identity of the session is `NAME`")
+	fs.DurationVar(&duration, "duration", time.Hour, "the session lasts so long, as far as the role allows it")
+	fs.StringVar(&serial, "mfa-serial", "", "authenticate with the MFA device of this `SERIAL` number or ARN")
+	fs.StringVar(&code, "token-code", "", "and the `CODE` that it shows")
+	cmd.MarkFlagFilename("credentials")
+	for _, f := range []string{"role-arn", "role-session-name", "external-id", "source-identity", "duration", "mfa-serial", "token-code"} {
+		cmd.RegisterFlagCompletionFunc(f, cobra.NoFileCompletions)
+	}
+	return cmd
+}
+
+// held are the credentials that the profile has.
+func (t *target) held() (*processCredentials, error) {
+	p, c, err := t.holder()
 	if err != nil {
-		return nil, fmt.Errorf("reading the credentials: %w", err)
+		return nil, err
 	}
-	c.found = true
-	if err := c.parse(text); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w; mend it, or move it away to have it made anew", path, err)
+	out := &processCredentials{AccessKeyID: p.settings[keyIDSetting], SecretAccessKey: p.settings[secretSetting], SessionToken: p.settings[tokenSetting]}
+	if out.AccessKeyID == "" || out.SecretAccessKey == "" {
+		return nil, fmt.Errorf("profile %s of %s lacks %s or %s", p.name, c.path, keyIDSetting, secretSetting)
 	}
-	return c, nil
-}
-
-func (c *credentials) parse(text []byte) error {
-	if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
-		return errors.New("it is not text")
-	}
-	var p *profile
-	last := "" // the setting that an indented line belongs to
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimRight(lines.Text(), " \t\r")
-		trimmed := strings.TrimLeft(line, " \t")
-		switch {
-		case trimmed == "" || trimmed[0] == '#' || trimmed[0] == ';':
-		case line[0] == '[':
-			name, ok := strings.CutSuffix(line[1:], "]")
-			if name = strings.TrimSpace(name); !ok || name == "" {
-				return fmt.Errorf("line %d begins a profile and has no name in brackets", n)
-			}
-			if c.profile(name) != nil {
-				return fmt.Errorf("line %d: profile %s is there twice", n, name)
-			}
-			p = &profile{name: name, settings: map[string]string{}}
-			c.profiles = append(c.profiles, p)
-			last = ""
-			continue
-		case p == nil:
-			return fmt.Errorf("line %d stands before the first profile", n)
-		case trimmed != line && last != "": // goes on with the setting before
-		default:
-			name, value, ok := strings.Cut(trimmed, "=")
-			if name = strings.ToLower(strings.TrimSpace(name)); !ok || name == "" {
-				return fmt.Errorf("line %d is not of the form name = value", n)
-			}
-			if _, twice := p.settings[name]; twice {
-				return fmt.Errorf("line %d: profile %s has %s twice", n, p.name, name)
-			}
-			p.settings[name], last = strings.TrimSpace(value), name
-		}
-		if p == nil {
-			c.head = append(c.head, line)
-		} else {
-			p.lines = append(p.lines, line)
+	// The id of a root key that an operator chose says nothing about its account.
+	for _, root := range c.profiles {
+		if account, ok := strings.CutPrefix(root.name, rootPrefix); ok && root.settings[keyIDSetting] == out.AccessKeyID {
+			out.AccountID = account
+			return out, nil
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	for _, p := range c.profiles {
-		if ours(p.name) && (p.settings[keyIDSetting] == "" || p.settings[secretSetting] == "") {
-			return fmt.Errorf("profile %s lacks %s or %s", p.name, keyIDSetting, secretSetting)
-		}
-	}
-	return nil
+	out.AccountID, _ = identity.AccountOfID(out.AccessKeyID)
+	return out, nil
 }
 
-func (c *credentials) profile(name string) *profile {
-	for _, p := range c.profiles {
-		if p.name == name {
-			return p
-		}
+// sessionName is the name of the person at the terminal, as far as it can be that of a session.
+func sessionName() string {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=,.@-"
+	if name := os.Getenv("USER"); len(name) >= 2 && len(name) <= 64 && strings.Trim(name, allowed) == "" {
+		return name
 	}
-	return nil
-}
-
-func (c *credentials) names() []string {
-	var names []string
-	for _, p := range c.profiles {
-		names = append(names, p.name)
-	}
-	return names
-}
-
-const (
-	rootPrefix     = "root-" // and the account id
-	defaultProfile = "default"
-)
-
-// ours reports whether the server writes the profile.
-func ours(name string) bool {
-	account, ok := strings.CutPrefix(name, rootPrefix)
-	return name == defaultProfile || ok && identity.ValidAccount(account)
-}
-
-// update brings the file in line with the accounts' root keys and writes it if
-// that changed anything. The default profile is the first account's, unless
-// somebody has put another key there.
-func (c *credentials) update(keys []identity.RootKey) error {
-	changed := false
-	put := func(name string, key identity.RootKey) {
-		p := c.profile(name)
-		if p == nil {
-			p = &profile{name: name}
-			c.profiles = append(c.profiles, p)
-		} else if p.settings[keyIDSetting] == key.ID && p.settings[secretSetting] == key.Secret.Reveal() {
-			return
-		}
-		p.settings = map[string]string{keyIDSetting: key.ID, secretSetting: key.Secret.Reveal()}
-		p.lines = []string{keyIDSetting + " = " + key.ID, secretSetting + " = " + key.Secret.Reveal(), ""}
-		changed = true
-	}
-	for i, key := range keys {
-		name := rootPrefix + key.Account
-		if i == 0 {
-			was, now := c.profile(name), c.profile(defaultProfile)
-			if now == nil || was != nil && was.settings[keyIDSetting] == now.settings[keyIDSetting] {
-				put(defaultProfile, key)
-			}
-		}
-		put(name, key)
-	}
-	if !changed {
-		return nil
-	}
-	if err := c.write(); err != nil {
-		return fmt.Errorf("writing the root access keys: %w", err)
-	}
-	return nil
-}
-
-// write replaces the file: a crash leaves the old one or the new one.
-func (c *credentials) write() error {
-	var b bytes.Buffer
-	if !c.found {
-		b.WriteString("# Root access keys of iamd's accounts. They may do everything there.\n\n")
-	}
-	for _, line := range c.head {
-		b.WriteString(line + "\n")
-	}
-	for _, p := range c.profiles {
-		b.WriteString("[" + p.name + "]\n")
-		for _, line := range p.lines {
-			b.WriteString(line + "\n")
-		}
-	}
-	return replaceFile(c.path, b.Bytes())
-}
-
-// replaceFile writes a file of mode 0600 so that after a crash it is the old one
-// or the new one, whole.
-func replaceFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return "iamd"
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 )
 
@@ -16,6 +18,8 @@ type target struct {
 	data     string
 	endpoint string
 	profile  string
+
+	credentials string // the file of profiles; "" for the server's
 }
 
 func (t *target) register(cmd *cobra.Command) {
@@ -25,7 +29,7 @@ func (t *target) register(cmd *cobra.Command) {
 	fs.StringVar(&t.profile, "profile", defaultProfile, "be the `PROFILE` of DIR/credentials")
 	cmd.MarkFlagDirname("data")
 	cmd.RegisterFlagCompletionFunc("profile", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		c, err := readCredentials(filepath.Join(t.data, "credentials"))
+		c, err := readCredentials(t.credentialsFile())
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
@@ -48,20 +52,68 @@ func (t *target) url() (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// keys are the access key id, secret access key and session token of the profile.
-func (t *target) keys() (id, secret, token string, err error) {
-	c, err := readCredentials(filepath.Join(t.data, "credentials"))
+// credentialsFile is where the profiles are.
+func (t *target) credentialsFile() string {
+	if t.credentials != "" {
+		return t.credentials
+	}
+	return filepath.Join(t.data, "credentials")
+}
+
+// holder is the profile, and the file that it is in.
+func (t *target) holder() (*profile, *credentials, error) {
+	c, err := readCredentials(t.credentialsFile())
 	if err != nil {
-		return "", "", "", err
+		return nil, nil, err
 	}
 	if !c.found {
-		return "", "", "", fmt.Errorf("there is no %s: the first iamd serve makes it", c.path)
+		if t.credentials != "" {
+			return nil, nil, usageError{fmt.Errorf("there is no %s", c.path)}
+		}
+		return nil, nil, fmt.Errorf("there is no %s: the first iamd serve makes it", c.path)
 	}
 	p := c.profile(t.profile)
 	if p == nil {
-		return "", "", "", usageError{fmt.Errorf("%s has no profile %q: did you mean %s?", c.path, t.profile, nearest(t.profile, c.names()))}
+		return nil, nil, usageError{fmt.Errorf("%s has no profile %q: did you mean %s?", c.path, t.profile, nearest(t.profile, c.names()))}
+	}
+	return p, c, nil
+}
+
+// keys are the access key id, secret access key and session token of the profile.
+func (t *target) keys() (id, secret, token string, err error) {
+	p, _, err := t.holder()
+	if err != nil {
+		return "", "", "", err
 	}
 	return p.settings[keyIDSetting], p.settings[secretSetting], p.settings[tokenSetting], nil
+}
+
+// config is what the clients of the AWS SDK are made of to be the profile.
+func (t *target) config() (aws.Config, error) {
+	endpoint, err := t.url()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	id, secret, token, err := t.keys()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	client, err := newClient()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	return configFor(endpoint, client, id, secret, token), nil
+}
+
+// configFor is of a client that calls an endpoint once.
+func configFor(endpoint string, client aws.HTTPClient, id, secret, token string) aws.Config {
+	return aws.Config{
+		Region: defaultRegion, BaseEndpoint: &endpoint, HTTPClient: client,
+		Retryer: func() aws.Retryer { return aws.NopRetryer{} },
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}, nil
+		}),
+	}
 }
 
 func newEnv() *cobra.Command {

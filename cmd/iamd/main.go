@@ -4,6 +4,7 @@
 //	iamd serve              # start; prints "iamd is ready at http://127.0.0.1:4600"
 //	eval "$(iamd env)"      # in another shell: point the AWS CLI and SDKs at it
 //	aws sts get-caller-identity
+//	iamd credentials        # the same for a credential_process, also of a role's session
 //	iamd tour               # the stories of AssumeRole, played through the AWS SDK
 //	iamd explain REQUEST-ID # why a call was allowed or refused
 //	iamd can alice s3:GetObject s3://reports/q3.csv # what a running server would decide
@@ -92,7 +93,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newCredentials(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
 	return root
 }
 

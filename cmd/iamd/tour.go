@@ -170,15 +170,7 @@ func (t *tour) begin() error {
 }
 
 func (t *tour) actor(name, account, id, secret, token string) *actor {
-	cfg := aws.Config{
-		Region:       defaultRegion,
-		BaseEndpoint: &t.target.endpoint,
-		HTTPClient:   t.http,
-		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}, nil
-		}),
-	}
+	cfg := configFor(t.target.endpoint, t.http, id, secret, token)
 	return &actor{name, account, iam.NewFromConfig(cfg), sts.NewFromConfig(cfg),
 		s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
 }
