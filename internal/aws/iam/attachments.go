@@ -80,6 +80,9 @@ func attachments[Attach, Detach, List, Listed, T any](s *Service, k *kind[T]) []
 			if !attachable(tx, c.Account, string(a)) {
 				return api.NoSuchEntity("Policy %s does not exist or is not attachable.", a)
 			}
+			if isAWS(a) && strings.HasPrefix(pathOf(string(a)), identity.ServiceLinkedPath) {
+				return api.PolicyNotAttachable("Cannot attach a Service Role Policy to a Customer %s.", strings.TrimSuffix(k.field, "Name"))
+			}
 			attached := k.attached(v)
 			if slices.Contains(*attached, a) {
 				return nil

@@ -90,6 +90,10 @@ func (s *Service) AWS() *service.Service {
 		bounded(roles, s.updateAssumeRolePolicy),
 		bounded(roles, s.deleteRole),
 
+		service.Handle(s.createServiceLinkedRole, newServiceLinkedRole, service.Key("iam:AWSServiceName", "{AWSServiceName}")),
+		service.Handle(s.deleteServiceLinkedRole, role),
+		service.Handle(s.getServiceLinkedRoleDeletionStatus, roleOfTask),
+
 		service.Handle(s.createPolicy, newPolicy, requestTags),
 		onPolicy(s.getPolicy),
 		service.Handle(s.listPolicies, policyPath),
@@ -156,7 +160,7 @@ var (
 )
 
 // Tables returns the tables that are not identity's, for store.Open to check.
-func Tables() []store.Checker { return []store.Checker{usages} }
+func Tables() []store.Checker { return []store.Checker{usages, deletions} }
 
 // update is the store's Update. A change that is too large for the store, such as the
 // hundredth inline policy that is mostly white space, is a quota that AWS has not.

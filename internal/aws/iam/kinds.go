@@ -40,6 +40,8 @@ type kind[T any] struct {
 	attaches func(*Quotas) int
 	attachOf string // the quota's name in LimitExceeded
 	boundary func(*T) **api.AttachedPermissionsBoundary
+
+	protected func(*T) error // why the account may not change one; change and remove ask
 }
 
 var users = &kind[identity.User]{
@@ -89,6 +91,12 @@ var roles = &kind[identity.Role]{
 	attached: func(r *identity.Role) *[]arn.ARN { return &r.Attached },
 	attaches: func(q *Quotas) int { return q.AttachedPerRole }, attachOf: "PoliciesPerRole",
 	boundary: func(r *identity.Role) **api.AttachedPermissionsBoundary { return &r.PermissionsBoundary },
+	protected: func(r *identity.Role) error {
+		if r.ServiceLinked() {
+			return api.UnmodifiableEntity("Cannot perform the operation on the protected role '%s' - this role is only modifiable by AWS", r.RoleName)
+		}
+		return nil
+	},
 }
 
 // Policies are named by ARN, except when they are made.
@@ -193,8 +201,28 @@ func create[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T],
 	})
 }
 
+// guard is the error of changing a protected entity.
+func (k *kind[T]) guard(v *T) error {
+	if k.protected == nil {
+		return nil
+	}
+	return k.protected(v)
+}
+
 // change finds an entity, gives it to f to be changed and keeps what f made of it.
+// It does so for none that is protected.
 func change[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
+	return annotate(ctx, s, c, k, name, func(tx *store.Tx, v *T) error {
+		if err := k.guard(v); err != nil {
+			return err
+		}
+		return f(tx, v)
+	})
+}
+
+// annotate is change for what may be changed of a protected entity too: its
+// description and its tags.
+func annotate[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
 	if k.kind == identity.PolicyKind && isAWS(arn.ARN(name)) {
 		return api.AccessDenied("Cannot update policies outside your own account.")
 	}
@@ -211,21 +239,29 @@ func change[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T],
 	})
 }
 
-// remove deletes an entity that f lets go.
+// remove deletes an entity that is not protected and that f lets go.
 func remove[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T], name string, f func(*store.Tx, *T) error) error {
 	return s.update(ctx, func(tx *store.Tx) error {
 		v, err := k.get(tx, c, name)
 		if err != nil {
 			return err
 		}
+		if err := k.guard(v); err != nil {
+			return err
+		}
 		if err := f(tx, v); err != nil {
 			return err
 		}
-		_, id, _ := k.shown(v)
-		k.table.Delete(tx, k.key(c.Account, v))
-		identity.IDs.Delete(tx, id)
-		return adjust(tx, s, c.Account, k, -1)
+		return erase(tx, s, c.Account, k, v)
 	})
+}
+
+// erase takes an entity away, whatever it is.
+func erase[T any](tx *store.Tx, s *Service, account string, k *kind[T], v *T) error {
+	_, id, _ := k.shown(v)
+	k.table.Delete(tx, k.key(account, v))
+	identity.IDs.Delete(tx, id)
+	return adjust(tx, s, account, k, -1)
 }
 
 // adjust counts the entities of an account and holds them against the quota.

@@ -95,6 +95,9 @@ func (s *Service) addRoleToInstanceProfile(ctx context.Context, c *service.Call,
 		if err != nil {
 			return err
 		}
+		if err := roles.guard(r); err != nil {
+			return err
+		}
 		if p.Role != "" {
 			return within(2, 1, "InstanceSessionsPerInstanceProfile")
 		}

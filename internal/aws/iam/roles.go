@@ -114,12 +114,13 @@ func (s *Service) listRoles(_ context.Context, c *service.Call, in *api.ListRole
 }
 
 func (s *Service) updateRole(ctx context.Context, c *service.Call, in *api.UpdateRoleInput) (*api.UpdateRoleOutput, error) {
-	return &api.UpdateRoleOutput{}, change(ctx, s, c, roles, in.RoleName, func(_ *store.Tx, r *identity.Role) error {
+	return &api.UpdateRoleOutput{}, annotate(ctx, s, c, roles, in.RoleName, func(_ *store.Tx, r *identity.Role) error {
 		if in.Description != nil {
 			r.Description = *in.Description
 		}
 		if in.MaxSessionDuration != nil {
 			r.MaxSessionDuration = *in.MaxSessionDuration
+			return roles.guard(r)
 		}
 		return nil
 	})
@@ -127,7 +128,7 @@ func (s *Service) updateRole(ctx context.Context, c *service.Call, in *api.Updat
 
 func (s *Service) updateRoleDescription(ctx context.Context, c *service.Call, in *api.UpdateRoleDescriptionInput) (*api.UpdateRoleDescriptionOutput, error) {
 	var v api.Role
-	err := change(ctx, s, c, roles, in.RoleName, func(tx *store.Tx, r *identity.Role) error {
+	err := annotate(ctx, s, c, roles, in.RoleName, func(tx *store.Tx, r *identity.Role) error {
 		r.Description = in.Description
 		v = briefRole(tx, r)
 		v.Description = r.Description

@@ -25,14 +25,14 @@ func tagging[Tag, Untag, List, Listed, T any](s *Service, k *kind[T]) []service.
 		if err := distinct(tags(in), k.exactTag); err != nil {
 			return nil, err
 		}
-		return nil, change(ctx, s, c, k, tagName(in), func(_ *store.Tx, v *T) error {
+		return nil, annotate(ctx, s, c, k, tagName(in), func(_ *store.Tx, v *T) error {
 			t := k.tags(v)
 			*t = merge(*t, tags(in), k.exactTag)
 			return within(len(*t), s.Quotas.TagsPerEntity, "TagsPer"+strings.TrimSuffix(strings.TrimSuffix(k.field, "Name"), "Arn"))
 		})
 	}
 	untag := func(ctx context.Context, c *service.Call, in *Untag) (*none, error) {
-		return nil, change(ctx, s, c, k, untagName(in), func(_ *store.Tx, v *T) error {
+		return nil, annotate(ctx, s, c, k, untagName(in), func(_ *store.Tx, v *T) error {
 			t := k.tags(v)
 			*t = slices.DeleteFunc(*t, func(t api.Tag) bool {
 				return slices.ContainsFunc(tagKeys(in), func(key string) bool { return sameTag(t.Key, key, k.exactTag) })
