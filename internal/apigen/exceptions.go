@@ -162,8 +162,9 @@ var openEnum = []exception{
 	{"s3", "BucketLocationConstraint", "", "regions: which are on is configuration"},
 }
 
-// regexps are the patterns that RE2 cannot say.
+// regexps are the patterns that RE2 cannot say, or that the service does not mean.
 var regexps = []exception{
+	{"s3", `\/?.+\/.+`, `\/?.+(\/|%2[Ff]).+`, "the value is percent-encoded: Terraform encodes the slashes, too"},
 	{"iam", `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, `^[a-z0-9]+(-[a-z0-9]+)*$`,
 		"no lookahead in RE2; length is checked by itself"},
 }

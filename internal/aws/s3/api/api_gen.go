@@ -204,7 +204,7 @@ type CopyObjectInput struct {
 	ContentEncoding                string            `wire:"Content-Encoding,header"`
 	ContentLanguage                string            `wire:"Content-Language,header"`
 	ContentType                    string            `wire:"Content-Type,header"`
-	CopySource                     string            `wire:"x-amz-copy-source,header,req" pattern:"\\/?.+\\/.+"`
+	CopySource                     string            `wire:"x-amz-copy-source,header,req" pattern:"\\/?.+\\/.+" re:"\\/?.+(\\/|%2[Ff]).+"`
 	CopySourceIfMatch              string            `wire:"x-amz-copy-source-if-match,header"`
 	CopySourceIfModifiedSince      time.Time         `wire:"x-amz-copy-source-if-modified-since,header"`
 	CopySourceIfNoneMatch          string            `wire:"x-amz-copy-source-if-none-match,header"`
@@ -1631,7 +1631,7 @@ type PutPublicAccessBlockOutput struct{}
 type RenameObjectInput struct {
 	Bucket                       string    `wire:",uri,req,record=bucketName"`
 	Key                          string    `wire:",uri,req" min:"1"`
-	RenameSource                 string    `wire:"x-amz-rename-source,header,req" pattern:"\\/?.+\\/.+"`
+	RenameSource                 string    `wire:"x-amz-rename-source,header,req" pattern:"\\/?.+\\/.+" re:"\\/?.+(\\/|%2[Ff]).+"`
 	DestinationIfMatch           string    `wire:"If-Match,header"`
 	DestinationIfNoneMatch       string    `wire:"If-None-Match,header"`
 	DestinationIfModifiedSince   time.Time `wire:"If-Modified-Since,header"`
@@ -1743,7 +1743,7 @@ type UploadPartOutput struct {
 
 type UploadPartCopyInput struct {
 	Bucket                         string    `wire:",uri,req,record=bucketName"`
-	CopySource                     string    `wire:"x-amz-copy-source,header,req" pattern:"\\/?.+\\/.+"`
+	CopySource                     string    `wire:"x-amz-copy-source,header,req" pattern:"\\/?.+\\/.+" re:"\\/?.+(\\/|%2[Ff]).+"`
 	CopySourceIfMatch              string    `wire:"x-amz-copy-source-if-match,header"`
 	CopySourceIfModifiedSince      time.Time `wire:"x-amz-copy-source-if-modified-since,header"`
 	CopySourceIfNoneMatch          string    `wire:"x-amz-copy-source-if-none-match,header"`
