@@ -259,7 +259,11 @@ func (p *person) file(name, text string) {
 }
 
 func (p *person) try(name string, args ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	return p.tryFor(patience, name, args...)
+}
+
+func (p *person) tryFor(limit time.Duration, name string, args ...string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir = p.env, p.dir
