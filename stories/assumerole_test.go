@@ -26,9 +26,11 @@ const readReports = `{"Version": "2012-10-17", "Statement": [
 
 // Account A owns a bucket and a role; account B's user may assume it. Both halves
 // are needed, each holds at once, and a kill in the middle loses nothing.
-func TestAssumeRoleAcrossAccounts(t *testing.T) {
-	t.Parallel()
+func TestAssumeRoleAcrossAccounts(t *testing.T) { eachCLI(t, assumeRoleAcrossAccounts) }
+
+func assumeRoleAcrossAccounts(t *testing.T, c *cli) {
 	s := serve(t, "--account", accountA, "--account", accountB)
+	s.cli = c
 	a, b := s.root(accountA), s.root(accountB)
 
 	a.aws("s3api", "create-bucket", "--bucket", "reports")
@@ -132,9 +134,11 @@ func TestAssumeRoleAcrossAccounts(t *testing.T) {
 }
 
 // The way of everyday use: a profile that names the role, and aws s3.
-func TestProfileWithRole(t *testing.T) {
-	t.Parallel()
+func TestProfileWithRole(t *testing.T) { eachCLI(t, profileWithRole) }
+
+func profileWithRole(t *testing.T, c *cli) {
 	s := serve(t, "--account", accountA, "--account", accountB)
+	s.cli = c
 	a, b := s.root(accountA), s.root(accountB)
 	a.aws("s3", "mb", "s3://reports")
 	a.role("S3GetListRole", trusting("arn:aws:iam::"+accountB+":root"), `{"Version": "2012-10-17", "Statement": [
@@ -149,15 +153,10 @@ func TestProfileWithRole(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p := &person{t, environment(t), t.TempDir()}
-	role := "role_arn = " + roleARN + "\nsource_profile = alice\n"
-	if !knowsEndpoint {
-		// This one would ask AWS itself for the session: it is given a command that asks.
-		role = "credential_process = '" + program + "' credentials --data '" + s.data + "' --credentials '" + filepath.Join(p.dir, "credentials") + "' --profile alice --role-arn " + roleARN + "\n"
-	}
-	p.file("config", "[profile alice]\nregion = us-east-1\n[profile reader]\nregion = eu-central-1\n"+role)
+	p := s.nobody()
+	p.file("config", "[profile alice]\nregion = us-east-1\n[profile reader]\nregion = eu-central-1\nrole_arn = "+roleARN+"\nsource_profile = alice\n")
 	p.file("credentials", "[alice]\naws_access_key_id = "+out.AccessKey.AccessKeyId+"\naws_secret_access_key = "+out.AccessKey.SecretAccessKey+"\n")
-	p = p.with("AWS_CONFIG_FILE="+filepath.Join(p.dir, "config"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(p.dir, "credentials"), "AWS_ENDPOINT_URL="+s.url, "AWS_PROFILE=reader")
+	p = p.with("AWS_CONFIG_FILE="+filepath.Join(p.dir, "config"), "AWS_SHARED_CREDENTIALS_FILE="+filepath.Join(p.dir, "credentials"), "AWS_PROFILE=reader")
 
 	if who := p.aws("sts", "get-caller-identity"); !strings.Contains(who, "arn:aws:sts::"+accountA+":assumed-role/S3GetListRole/") {
 		t.Errorf("the profile is %s", who)

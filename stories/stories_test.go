@@ -7,8 +7,8 @@
 //
 // Each test is a story. The commands are those that a person would type, so a
 // story can be followed by hand. Without an aws command there is nothing to play,
-// and the tests fail: scripts/install-test-deps brings one. One that is too old to
-// know AWS_ENDPOINT_URL is given its --endpoint-url by a wrapper: see knowsEndpoint.
+// and the tests fail: scripts/install-test-deps brings one. Version 1 and version 2
+// differ in much; where both are installed, what concerns them is played with each.
 package stories
 
 import (
@@ -22,7 +22,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,18 +31,8 @@ import (
 // program is the built iamd.
 var program string
 
-// knowsEndpoint says that the aws command takes AWS_ENDPOINT_URL from the
-// environment. One that does not is wrapped so that every call has an
-// --endpoint-url; only the calls that it makes by itself, to assume the role of a
-// profile, still go to AWS.
-var knowsEndpoint bool
-
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		if _, err := exec.LookPath("aws"); err != nil {
-			fmt.Fprintln(os.Stderr, "stories: there is no aws command to play the stories with: run scripts/install-test-deps, or install the AWS CLI")
-			return 1
-		}
 		dir, err := os.MkdirTemp("", "iamd-stories-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "stories:", err)
@@ -54,7 +43,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "stories:", err)
 			return 1
 		}
-		if err := wrapOldCLI(filepath.Join(dir, "path")); err != nil {
+		if err := findCLIs(dir); err != nil {
 			fmt.Fprintln(os.Stderr, "stories:", err)
 			return 1
 		}
@@ -67,43 +56,13 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-var cliVersion = regexp.MustCompile(`^aws-cli/(\d+)\.(\d+)\.`)
-
-// wrapOldCLI finds out whether the aws command knows AWS_ENDPOINT_URL, which came
-// with 1.29 and 2.13 (Debian 12 has 2.9). If it does not, dir gets one that is told
-// by its command line, and is put first in PATH.
-func wrapOldCLI(dir string) error {
-	path, err := exec.LookPath("aws")
-	if err != nil {
-		return err
-	}
-	out, err := exec.Command(path, "--version").CombinedOutput() // early ones print it as an error
-	m := cliVersion.FindStringSubmatch(string(out))
-	if err != nil || m == nil {
-		return fmt.Errorf("%s --version says %q: %v", path, out, err)
-	}
-	major, _ := strconv.Atoi(m[1])
-	minor, _ := strconv.Atoi(m[2])
-	if knowsEndpoint = major > 2 || major == 2 && minor >= 13 || major == 1 && minor >= 29; knowsEndpoint {
-		return nil
-	}
-	fmt.Printf("stories: %s does not know AWS_ENDPOINT_URL: it is called with --endpoint-url\n", bytes.TrimSpace(out))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	wrapper := "#!/bin/sh\nexec '" + path + "' ${AWS_ENDPOINT_URL:+--endpoint-url \"$AWS_ENDPOINT_URL\"} \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte(wrapper), 0o755); err != nil {
-		return err
-	}
-	return os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
-}
-
 // patience is how long anything may take before the story is given up.
 const patience = 60 * time.Second
 
 // A server is a running iamd.
 type server struct {
 	t    *testing.T
+	cli  *cli // what people type; nil for the first
 	data string
 	args []string
 	env  []string // beside the test's own
@@ -207,7 +166,7 @@ func (s *server) kill() {
 func environment(t *testing.T) []string {
 	home := t.TempDir()
 	return []string{
-		"PATH=" + os.Getenv("PATH"),
+		"PATH=" + clis[0].path(),
 		"HOME=" + home,
 		"AWS_PAGER=",
 		"AWS_MAX_ATTEMPTS=1",
@@ -222,10 +181,24 @@ type person struct {
 	dir string // where they are, with their files
 }
 
+// nobody has a terminal in which AWS clients find the server, and no credentials.
+func (s *server) nobody() *person {
+	s.t.Helper()
+	p := (&person{s.t, environment(s.t), s.t.TempDir()}).with("AWS_ENDPOINT_URL=" + s.url)
+	if s.cli == nil {
+		return p
+	}
+	p = p.with("PATH=" + s.cli.path())
+	if !s.cli.knowsEndpoint {
+		p = p.endpointRules(s.url)
+	}
+	return p
+}
+
 // root is who types eval "$(iamd env --profile root-ACCOUNT)".
 func (s *server) root(account string) *person {
 	s.t.Helper()
-	p := &person{s.t, environment(s.t), s.t.TempDir()}
+	p := s.nobody()
 	out := p.run("sh", "-c", `eval "$(`+program+` env --data "$1" --profile "$2")" && env`, "sh", s.data, "root-"+account)
 	p.env = strings.Split(strings.TrimSpace(out), "\n")
 	return p
