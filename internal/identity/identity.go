@@ -42,6 +42,7 @@ var (
 	Keys     = store.NewTable[AccessKey]("keys")
 	KeysOf   = store.NewTable[struct{}]("keysof")  // Key(account, user) + "/" + access key id; the root's user is ""
 	Members  = store.NewTable[struct{}]("members") // Key(account, group) + "/" + folded user name
+	HeldBy   = store.NewTable[struct{}]("heldby")  // Key(account, role) + "/" + folded name of an instance profile that holds it
 	IDs      = store.NewTable[Ref]("ids")          // unique id -> the entity
 	LastUsed = store.NewTable[Use]("lastused")     // role id or access key id -> its last use
 	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
@@ -49,7 +50,7 @@ var (
 
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
-	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, IDs, LastUsed, Counters,
+	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Counters,
 		sealingKeys, newestSealing, beginnings}
 }
 
@@ -97,7 +98,7 @@ type Role struct {
 	Trust    Document
 	Inline   map[string]Document `json:",omitempty"`
 	Attached []arn.ARN           `json:",omitempty"`
-	Profiles int                 `json:",omitempty"` // how many instance profiles hold it
+	Profiles int                 `json:",omitempty"` // how many there are in HeldBy
 }
 
 // ServiceLinkedPath begins the path of every service-linked role, and of no other role.

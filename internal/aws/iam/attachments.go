@@ -65,6 +65,23 @@ func awsPolicies(after string) iter.Seq2[string, *reference.Managed] {
 	}
 }
 
+// awsPoliciesInUse lists those of them that an account uses.
+func awsPoliciesInUse(r store.Reader, account string) list[*reference.Managed] {
+	return func(after string) iter.Seq2[string, *reference.Managed] {
+		return func(yield func(string, *reference.Managed) bool) {
+			prefix := account + "/"
+			if after != "" {
+				after = prefix + after
+			}
+			for key := range usages.From(r, prefix+"arn:aws:iam::aws:", after) {
+				if m, ok := reference.ManagedPolicy(key[len(prefix):]); ok && !yield(m.ARN, m) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // attachments are the three operations on the managed policies that are attached to
 // a kind of principal.
 func attachments[Attach, Detach, List, Listed, T any](s *Service, k *kind[T]) []service.Row {

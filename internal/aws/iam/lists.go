@@ -90,6 +90,14 @@ func mapped[A, B any](items list[A], f func(A) (B, bool)) list[B] {
 	}
 }
 
+// only is the list where that is wanted, and an empty one otherwise.
+func only[T any](wanted bool, items list[T]) list[T] {
+	if wanted {
+		return items
+	}
+	return func(string) iter.Seq2[string, T] { return func(func(string, T) bool) {} }
+}
+
 // joined is one list after the other. The first letter of a key tells which.
 func joined[T any](lists ...list[T]) list[T] {
 	return func(after string) iter.Seq2[string, T] {

@@ -2,6 +2,8 @@ package iam
 
 import (
 	"context"
+	"iter"
+	"strings"
 
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -78,13 +80,21 @@ func (s *Service) listInstanceProfilesForRole(_ context.Context, c *service.Call
 
 // profilesOf lists the instance profiles that hold a role.
 func profilesOf(r store.Reader, account string, role *identity.Role) list[api.InstanceProfile] {
-	key := roles.key(account, role)
-	return mapped(profiles.all(r, account, ""), func(p *identity.Profile) (api.InstanceProfile, bool) {
-		if p.Role != key {
-			return api.InstanceProfile{}, false
+	return func(after string) iter.Seq2[string, api.InstanceProfile] {
+		return func(yield func(string, api.InstanceProfile) bool) {
+			prefix := roles.key(account, role) + "/"
+			for key := range identity.HeldBy.From(r, prefix, after) {
+				if p := profiles.find(r, account, key[len(prefix):]); p != nil && !yield(key, shownProfile(r, p)) {
+					return
+				}
+			}
 		}
-		return shownProfile(r, p), true
-	})
+	}
+}
+
+// heldBy is the key in HeldBy of a profile and its role.
+func heldBy(p *identity.Profile) string {
+	return p.Role + "/" + strings.ToLower(p.InstanceProfileName)
 }
 
 // addRoleToInstanceProfile also needs the permission to pass the role: what runs on
@@ -103,6 +113,7 @@ func (s *Service) addRoleToInstanceProfile(ctx context.Context, c *service.Call,
 		}
 		p.Role = roles.key(c.Account, r)
 		r.Profiles++
+		identity.HeldBy.Put(tx, heldBy(p), &struct{}{})
 		identity.Roles.Put(tx, p.Role, r)
 		return nil
 	})
@@ -118,6 +129,7 @@ func (s *Service) removeRoleFromInstanceProfile(ctx context.Context, c *service.
 		if p.Role != key {
 			return roles.missing(in.RoleName)
 		}
+		identity.HeldBy.Delete(tx, heldBy(p))
 		p.Role = ""
 		r.Profiles--
 		identity.Roles.Put(tx, key, r)

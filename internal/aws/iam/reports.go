@@ -10,6 +10,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/reference"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
 )
 
 // getAccountSummary gives AWS's numbers, those too of what this version does not keep.
@@ -52,7 +53,7 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 
 // getAccountAuthorizationDetails shows everything that decides in the account, as
 // one paged list: users, groups, roles, the account's policies, and of AWS's those
-// that are in use.
+// that are in use. Only what is on the page is made.
 func (s *Service) getAccountAuthorizationDetails(_ context.Context, c *service.Call, in *api.GetAccountAuthorizationDetailsInput) (*api.GetAccountAuthorizationDetailsOutput, error) {
 	out := &api.GetAccountAuthorizationDetailsOutput{
 		UserDetailList: []api.UserDetail{}, GroupDetailList: []api.GroupDetail{}, RoleDetailList: []api.RoleDetail{},
@@ -61,47 +62,16 @@ func (s *Service) getAccountAuthorizationDetails(_ context.Context, c *service.C
 	wanted := func(filter string) bool { return len(in.Filter) == 0 || slices.Contains(in.Filter, filter) }
 	r := c.State
 	p, err := paged(in.Marker, in.MaxItems, joined(
-		mapped(users.all(r, c.Account, ""), func(u *identity.User) (func(), bool) {
-			return func() {
-				d := api.UserDetail{
-					Path: u.Path, UserName: u.UserName, UserId: u.UserId, Arn: u.Arn, CreateDate: u.CreateDate,
-					UserPolicyList: policyDetails(u.Inline), GroupList: []string{}, AttachedManagedPolicies: attachedPolicies(u.Attached),
-					PermissionsBoundary: u.PermissionsBoundary, Tags: u.Tags,
-				}
-				for _, key := range u.Groups {
-					if g := identity.Groups.Get(r, key); g != nil {
-						d.GroupList = append(d.GroupList, g.GroupName)
-					}
-				}
-				out.UserDetailList = append(out.UserDetailList, d)
-			}, wanted("User")
-		}),
-		mapped(groups.all(r, c.Account, ""), func(g *identity.Group) (func(), bool) {
-			return func() {
-				out.GroupDetailList = append(out.GroupDetailList, api.GroupDetail{
-					Path: g.Path, GroupName: g.GroupName, GroupId: g.GroupId, Arn: g.Arn, CreateDate: g.CreateDate,
-					GroupPolicyList: policyDetails(g.Inline), AttachedManagedPolicies: attachedPolicies(g.Attached),
-				})
-			}, wanted("Group")
-		}),
-		mapped(roles.all(r, c.Account, ""), func(role *identity.Role) (func(), bool) {
-			return func() {
-				d := api.RoleDetail{
-					Path: role.Path, RoleName: role.RoleName, RoleId: role.RoleId, Arn: role.Arn, CreateDate: role.CreateDate,
-					AssumeRolePolicyDocument: identity.ShowTrust(r, role.Trust),
-					InstanceProfileList:      []api.InstanceProfile{},
-					RolePolicyList:           policyDetails(role.Inline), AttachedManagedPolicies: attachedPolicies(role.Attached),
-					PermissionsBoundary: role.PermissionsBoundary, Tags: role.Tags, RoleLastUsed: roleLastUsed(r, role),
-				}
-				if role.Profiles > 0 {
-					for _, p := range profilesOf(r, c.Account, role)("") {
-						d.InstanceProfileList = append(d.InstanceProfileList, p)
-					}
-				}
-				out.RoleDetailList = append(out.RoleDetailList, d)
-			}, wanted("Role")
-		}),
-		mapped(policies.all(r, c.Account, ""), func(p *identity.Policy) (func(), bool) {
+		only(wanted("User"), mapped(users.all(r, c.Account, ""), func(u *identity.User) (func(), bool) {
+			return func() { out.UserDetailList = append(out.UserDetailList, userDetail(r, u)) }, true
+		})),
+		only(wanted("Group"), mapped(groups.all(r, c.Account, ""), func(g *identity.Group) (func(), bool) {
+			return func() { out.GroupDetailList = append(out.GroupDetailList, groupDetail(g)) }, true
+		})),
+		only(wanted("Role"), mapped(roles.all(r, c.Account, ""), func(role *identity.Role) (func(), bool) {
+			return func() { out.RoleDetailList = append(out.RoleDetailList, roleDetail(r, c.Account, role)) }, true
+		})),
+		only(wanted("LocalManagedPolicy"), mapped(policies.all(r, c.Account, ""), func(p *identity.Policy) (func(), bool) {
 			return func() {
 				var versions []api.PolicyVersion
 				for _, v := range slices.Backward(p.Versions) {
@@ -110,15 +80,15 @@ func (s *Service) getAccountAuthorizationDetails(_ context.Context, c *service.C
 					})
 				}
 				out.Policies = append(out.Policies, policyDetail(counted(r, c.Account, p.Policy), versions))
-			}, wanted("LocalManagedPolicy")
-		}),
-		mapped(awsPolicies, func(m *reference.Managed) (func(), bool) {
+			}, true
+		})),
+		only(wanted("AWSManagedPolicy"), mapped(awsPoliciesInUse(r, c.Account), func(m *reference.Managed) (func(), bool) {
 			return func() {
 				out.Policies = append(out.Policies, policyDetail(counted(r, c.Account, awsPolicy(m)), []api.PolicyVersion{{
 					Document: m.Document(), VersionId: m.DefaultVersion, IsDefaultVersion: true, CreateDate: m.Updated.UTC(),
 				}}))
-			}, wanted("AWSManagedPolicy") && usageOf(r, c.Account, m.ARN) != usage{}
-		}),
+			}, true
+		})),
 	))
 	if err != nil {
 		return nil, err
@@ -128,6 +98,54 @@ func (s *Service) getAccountAuthorizationDetails(_ context.Context, c *service.C
 	}
 	out.IsTruncated, out.Marker = p.More, p.Marker
 	return out, nil
+}
+
+// userDetail leaves the list of inline policies out where there are none, as AWS
+// does for users alone (IAM API Reference, the example of GetAccountAuthorizationDetails).
+func userDetail(r store.Reader, u *identity.User) api.UserDetail {
+	d := api.UserDetail{
+		Path: u.Path, UserName: u.UserName, UserId: u.UserId, Arn: u.Arn, CreateDate: u.CreateDate,
+		GroupList: []string{}, AttachedManagedPolicies: attachedPolicies(u.Attached),
+		PermissionsBoundary: u.PermissionsBoundary, Tags: shownTags(u.Tags),
+	}
+	if len(u.Inline) > 0 {
+		d.UserPolicyList = policyDetails(u.Inline)
+	}
+	for _, key := range u.Groups {
+		if g := identity.Groups.Get(r, key); g != nil {
+			d.GroupList = append(d.GroupList, g.GroupName)
+		}
+	}
+	return d
+}
+
+func groupDetail(g *identity.Group) api.GroupDetail {
+	return api.GroupDetail{
+		Path: g.Path, GroupName: g.GroupName, GroupId: g.GroupId, Arn: g.Arn, CreateDate: g.CreateDate,
+		GroupPolicyList: policyDetails(g.Inline), AttachedManagedPolicies: attachedPolicies(g.Attached),
+	}
+}
+
+func roleDetail(r store.Reader, account string, role *identity.Role) api.RoleDetail {
+	d := api.RoleDetail{
+		Path: role.Path, RoleName: role.RoleName, RoleId: role.RoleId, Arn: role.Arn, CreateDate: role.CreateDate,
+		AssumeRolePolicyDocument: identity.ShowTrust(r, role.Trust),
+		InstanceProfileList:      []api.InstanceProfile{},
+		RolePolicyList:           policyDetails(role.Inline), AttachedManagedPolicies: attachedPolicies(role.Attached),
+		PermissionsBoundary: role.PermissionsBoundary, Tags: shownTags(role.Tags), RoleLastUsed: roleLastUsed(r, role),
+	}
+	for _, p := range profilesOf(r, account, role)("") {
+		d.InstanceProfileList = append(d.InstanceProfileList, p)
+	}
+	return d
+}
+
+// shownTags are tags where an empty list is written, too.
+func shownTags(tags []api.Tag) []api.Tag {
+	if tags == nil {
+		return []api.Tag{}
+	}
+	return tags
 }
 
 func policyDetails(inline map[string]identity.Document) []api.PolicyDetail {
