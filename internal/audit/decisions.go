@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/iamd-dev/iamd/internal/wire"
 )
 
 const (
@@ -104,7 +106,7 @@ func (d *Decisions) Refused(requestID string, explanation []byte) {
 	line.Write(head(requestID))
 	if err := json.Compact(&line, explanation); err != nil {
 		line.Reset()
-		line.Write(appendString(head(requestID), string(explanation)))
+		line.Write(wire.AppendJSONString(head(requestID), string(explanation)))
 	}
 	line.WriteString("}\n")
 	d.mu.Lock()
@@ -122,7 +124,7 @@ func (d *Decisions) Refused(requestID string, explanation []byte) {
 
 // head is how a line begins, by which it is found again.
 func head(requestID string) []byte {
-	return append(appendString([]byte(`{"requestID":`), requestID), `,"explanation":`...)
+	return append(wire.AppendJSONString([]byte(`{"requestID":`), requestID), `,"explanation":`...)
 }
 
 // Explanation returns the explanation of a refused call as it was given to

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/iamd-dev/iamd/internal/wire"
 )
 
 // A Record is what CloudTrail says of one call, with the names of its fields
@@ -103,7 +105,7 @@ const (
 // compares it with what encoding/json makes.
 func (r *Record) Append(dst []byte) []byte {
 	dst = append(dst, `{"eventVersion":"1.11","userIdentity":{"type":`...)
-	dst = appendString(dst, r.Identity.Type)
+	dst = wire.AppendJSONString(dst, r.Identity.Type)
 	u := &r.Identity
 	dst = appendField(dst, `,"principalId":`, u.PrincipalID)
 	dst = appendField(dst, `,"arn":`, u.ARN)
@@ -118,15 +120,15 @@ func (r *Record) Append(dst []byte) []byte {
 	dst = append(dst, `},"eventTime":`...)
 	dst = appendTime(dst, r.Time)
 	dst = append(dst, `,"eventSource":`...)
-	dst = appendString(dst, r.EventSource)
+	dst = wire.AppendJSONString(dst, r.EventSource)
 	dst = append(dst, `,"eventName":`...)
-	dst = appendString(dst, r.EventName)
+	dst = wire.AppendJSONString(dst, r.EventName)
 	dst = append(dst, `,"awsRegion":`...)
-	dst = appendString(dst, r.Region)
+	dst = wire.AppendJSONString(dst, r.Region)
 	dst = append(dst, `,"sourceIPAddress":`...)
-	dst = appendString(dst, r.SourceIP)
+	dst = wire.AppendJSONString(dst, r.SourceIP)
 	dst = append(dst, `,"userAgent":`...)
-	dst = appendString(dst, cut(r.UserAgent))
+	dst = wire.AppendJSONString(dst, cut(r.UserAgent))
 	dst = appendField(dst, `,"errorCode":`, r.ErrorCode)
 	dst = appendField(dst, `,"errorMessage":`, cut(r.ErrorMessage))
 	dst = append(dst, `,"requestParameters":`...)
@@ -138,9 +140,9 @@ func (r *Record) Append(dst []byte) []byte {
 		dst = appendJSON(dst, r.AdditionalEventData, "additionalEventData")
 	}
 	dst = append(dst, `,"requestID":`...)
-	dst = appendString(dst, r.RequestID)
+	dst = wire.AppendJSONString(dst, r.RequestID)
 	dst = append(dst, `,"eventID":`...)
-	dst = appendString(dst, r.EventID)
+	dst = wire.AppendJSONString(dst, r.EventID)
 	dst = append(dst, `,"readOnly":`...)
 	dst = strconv.AppendBool(dst, r.ReadOnly)
 	if len(r.Resources) > 0 {
@@ -150,7 +152,7 @@ func (r *Record) Append(dst []byte) []byte {
 				dst = append(dst, ',')
 			}
 			dst = append(dst, `{"ARN":`...)
-			dst = appendString(dst, r.Resources[i].ARN)
+			dst = wire.AppendJSONString(dst, r.Resources[i].ARN)
 			dst = appendField(dst, `,"accountId":`, r.Resources[i].AccountID)
 			dst = appendField(dst, `,"type":`, r.Resources[i].Type)
 			dst = append(dst, '}')
@@ -161,20 +163,20 @@ func (r *Record) Append(dst []byte) []byte {
 	if r.EventType == "" {
 		dst = append(dst, `"AwsApiCall"`...)
 	} else {
-		dst = appendString(dst, r.EventType)
+		dst = wire.AppendJSONString(dst, r.EventType)
 	}
 	dst = append(dst, `,"managementEvent":`...)
 	dst = strconv.AppendBool(dst, r.ManagementEvent)
 	dst = append(dst, `,"recipientAccountId":`...)
-	dst = appendString(dst, r.RecipientAccount)
+	dst = wire.AppendJSONString(dst, r.RecipientAccount)
 	dst = appendField(dst, `,"sharedEventID":`, r.SharedEventID)
 	dst = append(dst, `,"eventCategory":`...)
-	dst = appendString(dst, r.Category)
+	dst = wire.AppendJSONString(dst, r.Category)
 	if t := r.TLS; t != nil {
 		dst = append(dst, `,"tlsDetails":{"tlsVersion":`...)
-		dst = appendString(dst, t.Version)
+		dst = wire.AppendJSONString(dst, t.Version)
 		dst = append(dst, `,"cipherSuite":`...)
-		dst = appendString(dst, t.CipherSuite)
+		dst = wire.AppendJSONString(dst, t.CipherSuite)
 		dst = appendField(dst, `,"clientProvidedHostHeader":`, cut(t.Host))
 		dst = append(dst, '}')
 	}
@@ -185,7 +187,7 @@ func (s *SessionContext) append(dst []byte) []byte {
 	dst = append(dst, `,"sessionContext":{`...)
 	if i := s.Issuer; i != nil {
 		dst = append(dst, `"sessionIssuer":{"type":`...)
-		dst = appendString(dst, i.Type)
+		dst = wire.AppendJSONString(dst, i.Type)
 		dst = appendField(dst, `,"principalId":`, i.PrincipalID)
 		dst = appendField(dst, `,"arn":`, i.ARN)
 		dst = appendField(dst, `,"accountId":`, i.AccountID)
@@ -195,16 +197,16 @@ func (s *SessionContext) append(dst []byte) []byte {
 	dst = append(dst, `"webIdFederationData":{`...)
 	if w := s.WebIdentity; w != nil {
 		dst = append(dst, `"federatedProvider":`...)
-		dst = appendString(dst, w.Provider)
+		dst = wire.AppendJSONString(dst, w.Provider)
 		if len(w.Attributes) > 0 {
 			dst = append(dst, `,"attributes":{`...)
 			for i := range w.Attributes {
 				if i > 0 {
 					dst = append(dst, ',')
 				}
-				dst = appendString(dst, w.Attributes[i].Name)
+				dst = wire.AppendJSONString(dst, w.Attributes[i].Name)
 				dst = append(dst, ':')
-				dst = appendString(dst, cut(w.Attributes[i].Value))
+				dst = wire.AppendJSONString(dst, cut(w.Attributes[i].Value))
 			}
 			dst = append(dst, '}')
 		}
@@ -228,7 +230,7 @@ func appendField(dst []byte, name, value string) []byte {
 	if value == "" {
 		return dst
 	}
-	return appendString(append(dst, name...), value)
+	return wire.AppendJSONString(append(dst, name...), value)
 }
 
 func appendTime(dst []byte, t time.Time) []byte {
@@ -274,86 +276,6 @@ func cut(s string) string {
 	}
 	return s[:n]
 }
-
-const hexDigits = "0123456789abcdef"
-
-// appendString appends a JSON string. Bytes that are not UTF-8 become U+FFFD,
-// as in encoding/json. Control characters are escaped, also those above 0x7e,
-// which encoding/json leaves as they are: a record is looked at in a terminal.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	from := 0
-	for i := 0; i < len(s); {
-		for len(s)-i >= 8 && plain8(s[i:i+8]) {
-			i += 8
-		}
-		if i == len(s) {
-			break
-		}
-		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
-			dst = append(dst, s[from:i]...)
-			switch c {
-			case '"', '\\':
-				dst = append(dst, '\\', c)
-			case '\n':
-				dst = append(dst, '\\', 'n')
-			case '\r':
-				dst = append(dst, '\\', 'r')
-			case '\t':
-				dst = append(dst, '\\', 't')
-			default:
-				dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-			}
-			i++
-			from = i
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			dst = append(dst, s[from:i]...)
-			dst = append(dst, `\ufffd`...)
-		case r < 0xa0:
-			dst = append(dst, s[from:i]...)
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[r>>4], hexDigits[r&15])
-		case r == '\u2028' || r == '\u2029': // line ends to JavaScript
-			dst = append(dst, s[from:i]...)
-			dst = append(dst, '\\', 'u', '2', '0', '2', hexDigits[r&15])
-		default:
-			i += n
-			continue
-		}
-		i += n
-		from = i
-	}
-	dst = append(dst, s[from:]...)
-	return append(dst, '"')
-}
-
-// plain8 reports that the eight bytes of s all stand for themselves. It says no
-// for a few that do, which costs a closer look. A byte x is below b when x-b
-// borrows, which its highest bit shows; all eight are subtracted at once.
-func plain8(s string) bool {
-	const each, high = 0x0101010101010101, 0x8080808080808080
-	_ = s[7]
-	x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-	quote, backslash, del := x^each*'"', x^each*'\\', x^each*0x7f
-	return (x|(x-each*0x20)|(quote-each)|(backslash-each)|(del-each))&high == 0
-}
-
-// plain has the bytes that stand for themselves in a JSON string.
-var plain = func() (t [256]bool) {
-	for c := ' '; c < 0x7f; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
 
 // newEventID makes a random UUID. It names a record and protects nothing.
 func newEventID() string {

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iamd-dev/iamd/internal/wire"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -103,7 +105,7 @@ func TestHostileStrings(t *testing.T) {
 		`","errorCode":"`, `"}` + "\n" + `{"eventVersion":"1.11"}`, strings.Repeat("\xe2\x82", 300),
 	} {
 		r := &Record{Time: noon, UserAgent: s, ErrorMessage: s, EventName: s, Identity: UserIdentity{UserName: s}}
-		r.RequestParameters = appendString([]byte("\n"), s)
+		r.RequestParameters = wire.AppendJSONString([]byte("\n"), s)
 		line := r.Append(nil)
 		for _, c := range string(line) {
 			if c < ' ' || 0x7f <= c && c < 0xa0 || c == '\u2028' || c == '\u2029' {
@@ -232,7 +234,7 @@ type (
 	}
 )
 
-func wire(r *Record) *wireRecord {
+func modelOf(r *Record) *wireRecord {
 	second := func(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 	w := &wireRecord{
 		EventVersion: "1.11", EventTime: second(r.Time), EventSource: r.EventSource, EventName: r.EventName, AWSRegion: r.Region,
@@ -277,7 +279,7 @@ func wire(r *Record) *wireRecord {
 func agree(t *testing.T, r *Record) {
 	t.Helper()
 	line := r.Append(nil)
-	theirs, err := json.Marshal(wire(r))
+	theirs, err := json.Marshal(modelOf(r))
 	if err != nil {
 		t.Fatal(err)
 	}

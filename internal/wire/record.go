@@ -5,7 +5,6 @@ import (
 	"math"
 	"reflect"
 	"strconv"
-	"unicode/utf8"
 )
 
 // JSONOptions say how AppendJSON writes. The zero value is the form of CloudTrail records.
@@ -138,53 +137,4 @@ func appendJSONValue(dst []byte, t *value, v reflect.Value, opt JSONOptions) []b
 		return append(dst, '}')
 	}
 	return append(dst, "null"...)
-}
-
-// AppendJSONString writes a JSON string. Characters of HTML are left as they are; a record
-// is not a web page.
-func AppendJSONString(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	done := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				dst = append(append(dst, s[done:i]...), "\ufffd"...)
-				i++
-				done = i
-				continue
-			}
-			if r == '\u2028' || r == '\u2029' {
-				dst = append(append(dst, s[done:i]...), `\u202`...)
-				dst = append(dst, hex[r&15])
-				i += n
-				done = i
-				continue
-			}
-			i += n
-			continue
-		}
-		dst = append(dst, s[done:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		i++
-		done = i
-	}
-	return append(append(dst, s[done:]...), '"')
 }
