@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math/big"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -110,7 +111,7 @@ func (n naive) principal(s Statement) (truth, Grant) {
 		v := name.Value
 		aws := name.Kind == "AWS" && v != ""
 		for i, ok := range []bool{ // in the order of the grants
-			aws && (v == string(p.ARN) || v == p.ID && p.Role == "" && p.User == "" || v == p.Account && p.ARN == root),
+			aws && (v == string(p.ARN) || v == p.ID && p.Role == "" && p.User == "" || v == p.Account && p.ARN == root || p.Role != "" && p.ID != "" && v == p.ID+":"+path.Base(string(p.ARN))),
 			aws && (v == string(p.Role) || v == string(p.User) || v == p.ID && (p.Role != "" || p.User != "")),
 			aws && p.Account != "" && (v == p.Account || v == string(root)),
 			v == "*" && (aws || name.Kind == ""),

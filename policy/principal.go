@@ -57,6 +57,17 @@ func appendNames(compiled []name, names []Name) []name {
 	return compiled
 }
 
+// isSession says whether name is the session of a role by the role's unique id,
+// as stored trust policies name it: AROA...:session.
+func (p *Principal) isSession(name string) bool {
+	session, ok := strings.CutPrefix(name, p.ID)
+	if !ok || p.ID == "" || p.Role == "" || len(session) < 2 || session[0] != ':' {
+		return false
+	}
+	mine := string(p.ARN)
+	return mine[strings.LastIndexByte(mine, '/')+1:] == session[1:]
+}
+
 // isAccount says whether s is an account number.
 func isAccount(s string) bool {
 	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
@@ -85,7 +96,7 @@ func (n *name) grant(p *Principal) Grant {
 			return ByRole
 		case n.value == p.ID && (p.Role != "" || p.User != ""):
 			return ByRole
-		case n.value == p.ID:
+		case n.value == p.ID, p.isSession(n.value):
 			return BySelf
 		}
 	case nameService:

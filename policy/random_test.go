@@ -81,7 +81,7 @@ var (
 	names = []Name{
 		{Value: "*"}, {Kind: "AWS", Value: "*"}, {Kind: "AWS", Value: "111122223333"}, {Kind: "AWS", Value: "arn:aws:iam::111122223333:root"},
 		{Kind: "AWS", Value: "arn:aws:iam::111122223333:user/alice"}, {Kind: "AWS", Value: "AIDAALICE"}, {Kind: "AWS", Value: "arn:aws:iam::111122223333:role/ops/builder"},
-		{Kind: "AWS", Value: "arn:aws:sts::111122223333:assumed-role/builder/s1"}, {Kind: "AWS", Value: "AROABUILDER"}, {Kind: "AWS", Value: "999988887777"}, {Kind: "AWS", Value: ""},
+		{Kind: "AWS", Value: "arn:aws:sts::111122223333:assumed-role/builder/s1"}, {Kind: "AWS", Value: "AROABUILDER"}, {Kind: "AWS", Value: "AROABUILDER:s1"}, {Kind: "AWS", Value: "999988887777"}, {Kind: "AWS", Value: ""},
 		{Kind: "AWS", Value: "arn:aws:iam::111122223333:user/*"}, {Kind: "AWS", Value: "arn:aws:sts::111122223333:federated-user/bob"},
 		{Kind: "Service", Value: "ec2.amazonaws.com"}, {Kind: "Service", Value: "*"}, {Kind: "Federated", Value: "accounts.google.com"}, {Kind: "CanonicalUser", Value: "c0ffee"},
 	}
@@ -353,7 +353,7 @@ func renamed(t *testing.T, p *Policy, requests []*Request, want []Result) {
 // a pattern has a piece of it.
 var newNames = strings.NewReplacer(
 	"111122223333", "444455556666", "999988887777", "222211110000", "c0ffee", "decade",
-	"AIDAALICE", "AIDABRAVO", "AIDAEVE", "AIDAIDA", "AROABUILDER", "AROAPAINTER",
+	"AIDAALICE", "AIDABRAVO", "AIDAEVE", "AIDAIDA", "AROABUILDER:s1", "AROAPAINTER:s2", "AROABUILDER", "AROAPAINTER",
 	"alice", "bravo", "Alice", "Bravo", "ALICE", "BRAVO", "a?ice", "b?avo", "al*", "br*",
 	"bob", "tom", "eve", "ida", "builder", "painter", "ops", "art", "/s1", "/s2",
 	"blue", "gray", "reports", "ledgers", "r?ports", "l?dgers",

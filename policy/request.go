@@ -19,7 +19,7 @@ type Principal struct {
 	ARN         arn.ARN // of the user, root user, role session or federated user
 	Role        arn.ARN // of a role session: the role, with its path
 	User        arn.ARN // of a federated-user session: the user who asked for it
-	ID          string  // unique id of the user (AIDA...) or role (AROA...), which stored trust policies name
+	ID          string  // unique id of the user (AIDA...) or role (AROA...), which stored trust policies name; a session of the role is AROA...:session
 	Service     string  // "ec2.amazonaws.com" for a service
 	Federated   string  // ARN or domain of the identity provider
 	CanonicalID string  // of the account, as S3 knows it

@@ -26,8 +26,9 @@ func (e *PrincipalError) Error() string {
 }
 
 // BindTrust makes a trust policy what the store keeps: users and roles are named
-// by unique id, so that who is deleted and made again under the same name is not
-// trusted, and account numbers by the ARN of the account's root. The rest of the
+// by unique id, and role sessions by that of their role (AROA...:session), so that
+// who is deleted and made again under the same name is not trusted, and account
+// numbers by the ARN of the account's root. The rest of the
 // text stays as it was written. The document has passed policy.Check.
 //
 // A user or role must exist; the error is a *PrincipalError otherwise. An account
@@ -88,7 +89,7 @@ func bindAWS(r store.Reader, value string, bad error) (string, error) {
 		// A session is named by its ARN, which leaves out the role's path.
 		roleName, session, _ := strings.Cut(name, "/")
 		if role := Roles.Get(r, Key(a.Account(), roleName)); role != nil && role.RoleName == roleName && isSessionName(session) {
-			return value, nil
+			return role.RoleId + ":" + session, nil
 		}
 	case a.Service() == "sts" && kind == "federated-user":
 		if isSessionName(name) {
@@ -112,10 +113,15 @@ func ShowTrust(r store.Reader, d Document) string {
 		if u := UserByID(r, value); u != nil {
 			return u.Arn, nil
 		}
-		if role := RoleByID(r, value); role != nil {
-			return role.Arn, nil
+		id, session, ofSession := strings.Cut(value, ":")
+		role := RoleByID(r, id)
+		switch {
+		case role == nil:
+			return value, nil
+		case ofSession:
+			return string(AssumedRoleARN(arn.ARN(role.Arn).Account(), role.RoleName, session)), nil
 		}
-		return value, nil
+		return role.Arn, nil
 	})
 	if err != nil {
 		return text

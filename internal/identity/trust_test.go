@@ -111,6 +111,27 @@ func TestTrustFollowsRenamingAndNotRecreation(t *testing.T) {
 	}
 }
 
+// A session is its role's: with the role it goes, and does not come back with
+// another of its name.
+func TestTrustInSessionsOfDeletedRoles(t *testing.T) {
+	db, _, deploy := trusted(t)
+	written := trust(`{"AWS": "arn:aws:sts::111122223333:assumed-role/deploy/session-1"}`)
+	d, err := identity.BindTrust(db.View(), written)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := identity.ShowTrust(db.View(), d); got != written {
+		t.Errorf("shown as %s, want %s", got, written)
+	}
+	update(t, db, func(tx *store.Tx) {
+		identity.Roles.Delete(tx, identity.Key("111122223333", "deploy"))
+		identity.IDs.Delete(tx, deploy)
+	})
+	if got, want := identity.ShowTrust(db.View(), d), trust(`{"AWS": "`+deploy+`:session-1"}`); got != want {
+		t.Errorf("after deletion: %s, want %s", got, want)
+	}
+}
+
 func TestTrustPrincipals(t *testing.T) {
 	db, alice, deploy := trusted(t)
 	tests := []struct {
@@ -125,7 +146,7 @@ func TestTrustPrincipals(t *testing.T) {
 		{`{"AWS": "arn:aws:iam::111122223333:user/eng/alice"}`, `{"AWS": "` + alice + `"}`},
 		{`{"AWS": ["arn:aws:iam::111122223333:role/deploy", "444455556666"]}`, `{"AWS": ["` + deploy + `", "arn:aws:iam::444455556666:root"]}`},
 		{`{"AWS": "` + deploy + `"}`, ``},
-		{`{"AWS": "arn:aws:sts::111122223333:assumed-role/deploy/session-1"}`, ``},
+		{`{"AWS": "arn:aws:sts::111122223333:assumed-role/deploy/session-1"}`, `{"AWS": "` + deploy + `:session-1"}`},
 		{`{"AWS": "arn:aws:sts::111122223333:federated-user/bob"}`, ``},
 		{`{"Service": ["lambda.amazonaws.com", "states.us-east-1.amazonaws.com"]}`, ``},
 		{`{"Service": "delivery.logs.amazonaws.com"}`, ``},
