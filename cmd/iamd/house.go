@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,9 +28,10 @@ type house struct {
 	log     *slog.Logger
 	db      *store.DB
 	keyring *identity.Keyring
-	objects *data.DB
+	objects *data.DB // nil in a cluster
 	audit   *audit.Log
 	reasons *audit.Decisions
+	lock    *os.File // of the data directory; nil where the log has it
 }
 
 const rotateEvery = time.Hour // looks at the sealing keys, which are renewed daily
@@ -46,7 +49,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := os.MkdirAll(s.data, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	state, err := etcd.Open(ctx, s.data, etcd.Options{Logger: log}) // takes the lock
+	state, err := h.state(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +79,10 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := keys.update(h.rootKeys); err != nil {
 		return nil, err
 	}
-	if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
-		return nil, err
+	if s.cluster == nil { // objects are on one machine, and would not be found on the others
+		if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
+			return nil, err
+		}
 	}
 	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention}); err != nil {
 		return nil, err
@@ -103,11 +108,35 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	return h, err
 }
 
+// state opens the log of the state and takes the lock of the data directory.
+func (h *house) state(ctx context.Context, s *settings) (store.Log, error) {
+	if s.cluster == nil {
+		return etcd.Open(ctx, s.data, etcd.Options{Logger: h.log})
+	}
+	var err error
+	if h.lock, err = etcd.Lock(s.data); err != nil {
+		return nil, err
+	}
+	for _, endpoint := range s.cluster.Endpoints {
+		u, err := url.Parse(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		if ip, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (err != nil || !ip.IsLoopback()) {
+			h.log.Warn("others can read and change the state on the way to etcd: give https endpoints", "endpoint", endpoint)
+			break
+		}
+	}
+	c := *s.cluster
+	c.Logger = h.log
+	return etcd.Dial(ctx, c)
+}
+
 // vault opens the master key. Where there is state already, a missing key is not
 // made anew: nothing sealed could be opened with it.
 func (h *house) vault(path string) (*identity.Vault, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !h.empty() {
-		return nil, fmt.Errorf("there is no master key %s, and the secrets in the store are sealed with it: restore it from a copy", path)
+		return nil, fmt.Errorf("there is no master key %s, and the secrets in the store are sealed with it: restore it from a copy, or, of a cluster, from another server", path)
 	}
 	return identity.OpenVault(path)
 }
@@ -153,6 +182,9 @@ func (h *house) Close() error {
 	}
 	if h.db != nil {
 		errs = append(errs, h.db.Close())
+	}
+	if h.lock != nil {
+		errs = append(errs, h.lock.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -48,7 +48,10 @@ A configuration file has the names of the flags:
   account: ["111122223333", "444455556666"]
   tls-cert: /etc/iamd/cert.pem
   tls-key: /etc/iamd/key.pem
-  trusted-proxies: [10.0.0.0/8]`,
+  trusted-proxies: [10.0.0.0/8]
+  etcd:
+    endpoints: [https://etcd-1:2379, https://etcd-2:2379, https://etcd-3:2379]
+    ca: /etc/iamd/etcd-ca.pem`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.read(cmd.Flags()); err != nil {
@@ -73,6 +76,12 @@ A configuration file has the names of the flags:
 	cmd.MarkFlagFilename("config", "yaml", "yml")
 	cmd.MarkFlagFilename("tls-cert", "pem", "crt")
 	cmd.MarkFlagFilename("tls-key", "pem", "key")
+	for _, f := range []string{"etcd-ca", "etcd-cert", "etcd-key"} {
+		cmd.MarkFlagFilename(f, "pem", "crt", "key")
+	}
+	cmd.MarkFlagFilename("etcd-password-file")
+	cmd.RegisterFlagCompletionFunc("etcd-endpoints", cobra.NoFileCompletions)
+	cmd.RegisterFlagCompletionFunc("etcd-username", cobra.NoFileCompletions)
 	cmd.RegisterFlagCompletionFunc("audit-sync", cobra.FixedCompletions([]string{syncCredentials, syncAlways}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

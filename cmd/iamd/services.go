@@ -19,13 +19,16 @@ func tables() []store.Checker {
 
 // services are the AWS services that the program serves.
 func services(h *house) ([]*service.Service, error) {
+	all := []*service.Service{
+		(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
+		(&sts.Service{Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+	}
+	if h.objects == nil {
+		return all, nil
+	}
 	buckets, err := s3.New(h.db, h.objects)
 	if err != nil {
 		return nil, err
 	}
-	return []*service.Service{
-		(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
-		(&sts.Service{Keyring: h.keyring, Managed: authz.Managed}).AWS(),
-		buckets.AWS(),
-	}, nil
+	return append(all, buckets.AWS()), nil
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/store/etcd"
 )
 
 // The settings of a server. Each is a flag of iamd serve and, under the same name,
@@ -31,12 +35,21 @@ type settings struct {
 	metricsTokenFile string
 	auditSync        string
 	auditRetention   int // days
+	etcd             etcdSettings
 
 	rootKey *identity.RootKey // from the environment; nil: made
 
 	// What the texts above mean; see check.
 	proxies      []netip.Prefix
 	metricsToken identity.Secret
+	cluster      *etcd.Cluster // nil: the state is in the data directory
+}
+
+// The settings of an etcd cluster.
+type etcdSettings struct {
+	endpoints              []string
+	ca, cert, key          string
+	username, passwordFile string
 }
 
 const (
@@ -58,6 +71,12 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
+	fs.StringSliceVar(&s.etcd.endpoints, "etcd-endpoints", nil, "keep the state in the etcd cluster at these `URLS` and not in DIR/etcd, so that several servers share it; S3 is not served then")
+	fs.StringVar(&s.etcd.ca, "etcd-ca", "", "trust the etcd whose certificate is signed by one in `FILE` (PEM; default: by those that this machine trusts)")
+	fs.StringVar(&s.etcd.cert, "etcd-cert", "", "show etcd the certificate chain in `FILE` (PEM)")
+	fs.StringVar(&s.etcd.key, "etcd-key", "", "and its private key in `FILE` (PEM)")
+	fs.StringVar(&s.etcd.username, "etcd-username", "", "be the `USER` of etcd")
+	fs.StringVar(&s.etcd.passwordFile, "etcd-password-file", "", "with the password in `FILE`")
 }
 
 const (
@@ -91,8 +110,9 @@ func (s *settings) read(fs *pflag.FlagSet) error {
 	return nil
 }
 
-// setFromYAML sets flags by a YAML text that maps their names to values. It
-// refuses keys that are there twice or are not the name of a flag.
+// setFromYAML sets flags by a YAML text that maps their names to values. What
+// begins with the same word may stand in a mapping: etcd: {endpoints: ...} is
+// etcd-endpoints. It refuses keys that are there twice or are not the name of a flag.
 func setFromYAML(fs *pflag.FlagSet, text []byte) error {
 	asJSON, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -110,6 +130,19 @@ func setFromYAML(fs *pflag.FlagSet, text []byte) error {
 			names = append(names, f.Name)
 		}
 	})
+	for key, value := range keys {
+		group, ok := value.(map[string]any)
+		if !ok || fs.Lookup(key) != nil {
+			continue
+		}
+		delete(keys, key)
+		for name, value := range group {
+			if _, twice := keys[key+"-"+name]; twice {
+				return fmt.Errorf("%s-%s is there twice", key, name)
+			}
+			keys[key+"-"+name] = value
+		}
+	}
 	for key, value := range keys {
 		flag := fs.Lookup(key)
 		if flag == nil || key == "config" || key == "help" {
@@ -212,6 +245,68 @@ func (s *settings) check(getenv func(string) string) error {
 			return wrong("the metrics token in %s has %d characters: it must have 16 or more", s.metricsTokenFile, len(token))
 		}
 		s.metricsToken = identity.NewSecret(token)
+	}
+	if err := s.checkEtcd(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+func (s *settings) checkEtcd() error {
+	e := &s.etcd
+	if len(e.endpoints) == 0 {
+		if e.ca+e.cert+e.key+e.username+e.passwordFile != "" {
+			return errors.New("there are settings of an etcd cluster, and no --etcd-endpoints")
+		}
+		return nil
+	}
+	s.cluster = &etcd.Cluster{Endpoints: e.endpoints, Username: e.username}
+	secure := 0
+	for _, endpoint := range e.endpoints {
+		u, err := url.Parse(endpoint)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" || u.Path != "" && u.Path != "/" || u.User != nil || u.RawQuery != "" {
+			return fmt.Errorf("--etcd-endpoints %q is not like https://etcd-1:2379", endpoint)
+		}
+		if u.Scheme == "https" {
+			secure++
+		}
+	}
+	switch {
+	case secure != 0 && secure != len(e.endpoints):
+		return errors.New("some of --etcd-endpoints are https and some are not")
+	case secure == 0 && e.ca+e.cert+e.key != "":
+		return errors.New("there are certificates for etcd, but --etcd-endpoints are not https")
+	case (e.cert == "") != (e.key == ""):
+		return errors.New("a certificate for etcd needs both --etcd-cert and --etcd-key")
+	case (e.username == "") != (e.passwordFile == ""):
+		return errors.New("a user of etcd needs both --etcd-username and --etcd-password-file")
+	}
+	if secure != 0 {
+		s.cluster.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if e.ca != "" {
+		pem, err := os.ReadFile(e.ca)
+		if err != nil {
+			return fmt.Errorf("reading --etcd-ca: %w", err)
+		}
+		s.cluster.TLS.RootCAs = x509.NewCertPool()
+		if !s.cluster.TLS.RootCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("reading --etcd-ca: %s has no certificate", e.ca)
+		}
+	}
+	if e.cert != "" {
+		pair, err := tls.LoadX509KeyPair(e.cert, e.key)
+		if err != nil {
+			return fmt.Errorf("reading --etcd-cert and --etcd-key: %w", err)
+		}
+		s.cluster.TLS.Certificates = []tls.Certificate{pair}
+	}
+	if e.passwordFile != "" {
+		text, err := os.ReadFile(e.passwordFile)
+		if err != nil {
+			return fmt.Errorf("reading the password of etcd: %w", err)
+		}
+		s.cluster.Password = strings.TrimRight(string(text), "\r\n")
 	}
 	return nil
 }

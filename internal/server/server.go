@@ -175,11 +175,15 @@ type exchange struct {
 // serve is the way of a request.
 func (x *exchange) serve() error {
 	s, r := x.server, x.r
-	if err := x.waitForRevision(); err != nil {
-		return err
-	}
 	var err error
 	if x.route, err = s.routeService(r); err != nil {
+		return err
+	}
+	// What was taken away may still be there in a state that is old: nobody is let in by it.
+	if s.DB.Err() != nil {
+		return &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "The server has lost the store of its state: nothing can be decided until it is found again."}
+	}
+	if err := x.waitForRevision(); err != nil {
 		return err
 	}
 	var body []byte

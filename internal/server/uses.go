@@ -65,7 +65,9 @@ func (s *Server) flushUsesNow() {
 	timer := s.uses.timer
 	s.uses.mu.Unlock()
 	if timer != nil && timer.Stop() {
-		s.flushUses()
+		if s.DB.Err() == nil { // else there is nowhere to write them
+			s.flushUses()
+		}
 		s.inFlight.Done()
 	}
 }

@@ -56,6 +56,7 @@ import (
 type DB struct {
 	log     Log
 	current atomic.Pointer[Snapshot]
+	broken  atomic.Pointer[error] // why the log is not being followed just now; nil when it is
 
 	// again is held by an Update that lost against another one while it runs
 	// again, so that losers on one key go one after the other instead of
@@ -64,7 +65,6 @@ type DB struct {
 
 	mu      sync.Mutex
 	waiting []waiter
-	broken  error // why the log is not being followed just now; nil when it is
 
 	stop   context.CancelFunc
 	done   chan struct{} // closed when follow has returned
@@ -194,8 +194,8 @@ func (db *DB) Wait(ctx context.Context, revision int64) error {
 			break
 		}
 	}
-	if db.broken != nil {
-		return fmt.Errorf("store: waiting for revision %d: %w (the log is not being followed: %w)", revision, ctx.Err(), db.broken)
+	if err := db.Err(); err != nil {
+		return fmt.Errorf("store: waiting for revision %d: %w (the log is not being followed: %w)", revision, ctx.Err(), err)
 	}
 	return fmt.Errorf("store: waiting for revision %d: %w", revision, ctx.Err())
 }
@@ -203,9 +203,10 @@ func (db *DB) Wait(ctx context.Context, revision int64) error {
 // Err returns why the log is not being followed just now, so that View may be
 // old, and nil when it is being followed.
 func (db *DB) Err() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.broken
+	if err := db.broken.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // publish makes s the newest snapshot and lets those go on who waited for it.
@@ -246,12 +247,12 @@ func (db *DB) follow(ctx context.Context) {
 					db.publish(s)
 				}
 			}
-			db.mu.Lock()
-			db.broken = err
-			db.mu.Unlock()
 			if err == nil {
+				db.broken.Store(nil)
 				break
 			}
+			why := err
+			db.broken.Store(&why)
 			select {
 			case <-ctx.Done():
 				return

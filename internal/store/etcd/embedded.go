@@ -108,7 +108,7 @@ func Open(ctx context.Context, dir string, opt Options) (store.Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
 	}
-	lock, err := lockDir(dir)
+	lock, err := Lock(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,10 @@ func Open(ctx context.Context, dir string, opt Options) (store.Log, error) {
 	return l, nil
 }
 
-// lockDir takes dir/lock for this process, or says which one has it. The lock
-// ends with the process, however that ends; the file stays.
-func lockDir(dir string) (*os.File, error) {
+// Lock takes dir/lock for this process until the file is closed, or says which one
+// has it. The lock ends with the process, however that ends; the file stays. [Open]
+// does it by itself.
+func Lock(dir string) (*os.File, error) {
 	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

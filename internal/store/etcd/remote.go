@@ -23,10 +23,15 @@ type Cluster struct {
 	Username  string       // with Password, if etcd's authentication is on
 	Password  string       // kept by the client for as long as it lives
 	Logger    *slog.Logger // nil: slog.Default()
+
+	// Silence is how long nothing may be heard of the cluster before the state is
+	// taken to be old. Zero is five seconds.
+	Silence time.Duration
 }
 
 type remote struct {
-	client *clientv3.Client
+	client  *clientv3.Client
+	silence time.Duration
 }
 
 // Dial returns the log in a cluster. It fails if none of the endpoints
@@ -34,6 +39,9 @@ type remote struct {
 func Dial(ctx context.Context, c Cluster) (store.Log, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Silence == 0 {
+		c.Silence = 5 * time.Second
 	}
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints:            c.Endpoints,
@@ -54,7 +62,7 @@ func Dial(ctx context.Context, c Cluster) (store.Log, error) {
 	if _, err := client.Get(ctx, all); err != nil {
 		return nil, fmt.Errorf("etcd at %q: %w", c.Endpoints, errors.Join(err, client.Close()))
 	}
-	return &remote{client}, nil
+	return &remote{client, c.Silence}, nil
 }
 
 func (l *remote) Load(ctx context.Context, each func(store.Event) error) (int64, error) {
@@ -66,11 +74,36 @@ func (l *remote) Commit(ctx context.Context, checks []store.Check, writes []stor
 }
 
 // Watch ends with an error when the member that it hears from has lost the
-// others, so that the store knows that its state may be old.
+// others, or nothing is heard of any, so that the store knows that its state may
+// be old. The client by itself would look for another member for ever and say
+// nothing.
 func (l *remote) Watch(ctx context.Context, after int64, apply func(int64, []store.Event)) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for r := range l.client.Watch(ctx, all, clientv3.WithFromKey(), clientv3.WithRev(after+1)) {
+	heard := time.Now()
+	ask := time.NewTicker(l.silence / 4)
+	defer ask.Stop()
+	changes := l.client.Watch(ctx, all, clientv3.WithFromKey(), clientv3.WithRev(after+1))
+	for {
+		var r clientv3.WatchResponse
+		var ok bool
+		select {
+		case r, ok = <-changes:
+		case <-ask.C:
+			if silent := time.Since(heard); silent > l.silence {
+				return fmt.Errorf("nothing was heard of etcd for %v", silent.Round(time.Millisecond))
+			}
+			// It is answered on the channel, like a change. That it cannot be sent, for
+			// which it waits, is silence, too.
+			asking, done := context.WithTimeout(ctx, l.silence/4)
+			l.client.RequestProgress(asking)
+			done()
+			continue
+		}
+		if !ok {
+			break
+		}
+		heard = time.Now()
 		if r.CompactRevision != 0 {
 			return store.ErrBehind
 		}

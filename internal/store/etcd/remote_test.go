@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +22,13 @@ import (
 // returns its endpoint.
 func cluster(t *testing.T) string {
 	t.Helper()
+	endpoint, _ := member(t)
+	return endpoint
+}
+
+// member is cluster, and what ends it before the test does.
+func member(t *testing.T) (endpoint string, stop func()) {
+	t.Helper()
 	local := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	cfg := embed.NewConfig()
 	cfg.Dir = t.TempDir()
@@ -33,9 +41,10 @@ func cluster(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
+	stop = sync.OnceFunc(e.Close)
+	t.Cleanup(stop)
 	<-e.Server.ReadyNotify()
-	return "http://" + e.Clients[0].Addr().String()
+	return "http://" + e.Clients[0].Addr().String(), stop
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
@@ -64,5 +73,33 @@ func TestDialNobody(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("Dial = %q, want the endpoint in it", err)
+	}
+}
+
+// A cluster that has gone is noticed, though the client looks for another member
+// for as long as one lets it; one that is there and has nothing to say is not gone.
+func TestWatchNoticesSilence(t *testing.T) {
+	endpoint, stop := member(t)
+	const silence = 200 * time.Millisecond
+	log, err := etcd.Dial(t.Context(), etcd.Cluster{Endpoints: []string{endpoint}, Logger: quiet(), Silence: silence})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- log.Watch(t.Context(), 0, func(int64, []store.Event) {}) }()
+	select {
+	case err := <-ended:
+		t.Fatalf("the watch of a quiet cluster ended: %v", err)
+	case <-time.After(5 * silence):
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the watch ended without an error")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the watch of a cluster that has gone goes on")
 	}
 }
