@@ -47,6 +47,9 @@
 //	SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation of iam, sts or s3 as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
+//	form SERVICE [NAME=VALUE]...
+//		sends a signed form of the Query protocol as it stands here, Action and Version
+//		included: what a client would not send. The value may be a file, as below.
 //	account ID
 //		makes this account the current one and its root the current actor. A server
 //		has the accounts that its script names, the first of them as management
@@ -68,6 +71,13 @@
 //		the ends of a line. With -count=N before it, it must match N times.
 //	cmp stdout FILE, cmp stderr FILE
 //		the answer must be exactly this.
+//	error STATUS CODE [MESSAGE]
+//		the last operation must have been refused with exactly this.
+//	shape [FILE]
+//		the last answer, as it was on the wire, must have exactly these elements, a
+//		line PATH=VALUE each, in any order; ... in a line stands for some text. What is
+//		there and empty is a line PATH=. Without a file there must be none. (IAM and
+//		STS only.)
 //	set NAME=PATH
 //		sets a variable to the value that the last output has at the path:
 //		set id=Role.RoleId. From an error: Code, Message, Status, RequestId.

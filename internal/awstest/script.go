@@ -3,11 +3,13 @@ package awstest
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -71,6 +73,7 @@ type script struct {
 	vars    map[string]string
 
 	answer output // of the last operation, or what its error says
+	body   []byte // of the last answer to an SDK client, but for S3's
 	stdout string
 	stderr string
 }
@@ -156,6 +159,7 @@ var commands = map[string]command{
 	"iam":     {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
 	"sts":     {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
 	"s3":      {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
+	"form":    {(*script).form, true, 1, -1},
 	"account": {(*script).setAccount, false, 1, 1},
 	"as":      {(*script).as, false, 1, 1},
 	"key":     {(*script).key, false, 1, 2},
@@ -164,6 +168,8 @@ var commands = map[string]command{
 	"stdout":  {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
 	"stderr":  {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
 	"cmp":     {(*script).compare, false, 2, 2},
+	"error":   {(*script).error, false, 2, 3},
+	"shape":   {(*script).shape, false, 0, 1},
 	"set":     {(*script).set, false, 1, 1},
 	"advance": {(*script).advance, false, 1, 1},
 	"restart": {func(s *script, _ bool, _ []string) error { s.server.Restart(); return nil }, false, 0, 0},
@@ -329,7 +335,12 @@ func (s *script) answered(fail bool, failure error) error {
 			id = response.Response.Header.Get(name)
 		}
 	}
-	s.answer = output{{"Code", code}, {"Message", message}, {"Status", strconv.Itoa(response.HTTPStatusCode())}, {"RequestId", id}}
+	return s.refused(fail, code, message, response.HTTPStatusCode(), id)
+}
+
+// refused keeps what an operation was refused with and says whether that is as expected.
+func (s *script) refused(fail bool, code, message string, status int, id string) error {
+	s.answer = output{{"Code", code}, {"Message", message}, {"Status", strconv.Itoa(status)}, {"RequestId", id}}
 	s.vars["RequestId"] = id
 	s.stdout, s.stderr = "", code+": "+message+"\n"+s.answer[2:].String()
 	if !fail {
@@ -341,7 +352,7 @@ func (s *script) answered(fail bool, failure error) error {
 func (s *script) config() aws.Config {
 	cfg := s.server.Config(s.actor.credentials)
 	cfg.Region = s.region
-	cfg.HTTPClient = withHeaders{s.server.http.Client(), s.headers.Clone()}
+	cfg.HTTPClient = client{s, s.headers.Clone()}
 	return cfg
 }
 
@@ -355,15 +366,24 @@ func (s *script) client(service string) any {
 	return s.server.S3(s.config())
 }
 
-// withHeaders adds headers to requests that are signed already.
-type withHeaders struct {
-	*http.Client
+// A client adds headers to requests that are signed already, and keeps what is
+// answered, but for S3, whose answers are streams.
+type client struct {
+	*script
 	headers http.Header
 }
 
-func (c withHeaders) Do(r *http.Request) (*http.Response, error) {
+func (c client) Do(r *http.Request) (*http.Response, error) {
 	maps.Copy(r.Header, c.headers)
-	return c.Client.Do(r)
+	response, err := c.server.http.Client().Do(r)
+	c.body = nil
+	if err != nil || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/xml") {
+		return response, err
+	}
+	c.body, err = io.ReadAll(response.Body)
+	response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(c.body))
+	return response, err
 }
 
 // input finds a method of a client that takes a context and a pointer to an input, and makes the input.
@@ -521,6 +541,128 @@ func (s *script) compare(_ bool, args []string) error {
 	return nil
 }
 
+// form sends a signed form of the Query protocol, as no client would write it.
+func (s *script) form(fail bool, args []string) error {
+	pairs := make([]string, 0, len(args))
+	for _, arg := range args[1:] {
+		name, value, _ := strings.Cut(arg, "=")
+		if f, ok := strings.CutPrefix(value, "@"); ok {
+			var err error
+			if value, err = s.file(f); err != nil {
+				return err
+			}
+		}
+		pairs = append(pairs, url.QueryEscape(name)+"="+url.QueryEscape(value))
+	}
+	body := []byte(strings.Join(pairs, "&"))
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.server.URL+"/", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header = s.headers.Clone()
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if who := s.actor.credentials; who.AccessKeyID != "" {
+		signer := sigv4.Signer{AccessKeyID: who.AccessKeyID, SecretAccessKey: who.SecretAccessKey, SessionToken: who.SessionToken, Region: s.region, Service: args[0]}
+		signer.Sign(r, sigv4.Hash(body), s.server.Now())
+	}
+	response, err := client{s, http.Header{}}.Do(r)
+	if err != nil {
+		return err
+	}
+	id := response.Header.Get("X-Amzn-Requestid")
+	s.vars["RequestId"] = id
+	if response.StatusCode == http.StatusOK {
+		lines, err := elements(s.body)
+		if err != nil {
+			return err
+		}
+		s.answer = nil
+		for _, line := range lines {
+			path, value, _ := strings.Cut(line, "=")
+			s.answer = append(s.answer, pair{path, value})
+		}
+		return s.answered(fail, nil)
+	}
+	var failure struct {
+		Error struct{ Code, Message string }
+	}
+	if err := xml.Unmarshal(s.body, &failure); err != nil {
+		return fmt.Errorf("%s: %w", response.Status, err)
+	}
+	return s.refused(fail, failure.Error.Code, failure.Error.Message, response.StatusCode, id)
+}
+
+// error compares all that the last operation was refused with.
+func (s *script) error(_ bool, args []string) error {
+	code, refused := s.answer.get("Code")
+	status, _ := s.answer.get("Status")
+	message, _ := s.answer.get("Message")
+	if want := append(args, "")[:3]; !refused || s.stderr == "" || !slices.Equal([]string{status, code, message}, want) {
+		return fmt.Errorf("it was not refused with\n\t%s %s: %s", want[0], want[1], want[2])
+	}
+	return nil
+}
+
+// shape compares the elements of the last answer, and not only their values: what is
+// there and empty differs from what is not there.
+func (s *script) shape(_ bool, args []string) error {
+	if s.stderr != "" {
+		return errors.New("the last operation was refused")
+	}
+	got, err := elements(s.body)
+	if err != nil {
+		return err
+	}
+	var want []string
+	if len(args) > 0 {
+		text, err := s.file(args[0])
+		if err != nil {
+			return err
+		}
+		want = strings.Split(text, "\n")
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	var b strings.Builder
+	for len(got) > 0 || len(want) > 0 {
+		switch {
+		case len(got) > 0 && len(want) > 0 && like(got[0], want[0]):
+			got, want = got[1:], want[1:]
+		case len(want) == 0 || len(got) > 0 && path(got[0]) <= path(want[0]):
+			b.WriteString("\n\tit has " + got[0])
+			if len(want) > 0 && path(got[0]) == path(want[0]) {
+				b.WriteString("\n\t   not " + want[0])
+				want = want[1:]
+			}
+			got = got[1:]
+		default:
+			b.WriteString("\n\tit does not have " + want[0])
+			want = want[1:]
+		}
+	}
+	if b.Len() > 0 {
+		return errors.New("the answer has another shape" + b.String())
+	}
+	return nil
+}
+
+func path(line string) string {
+	path, _, _ := strings.Cut(line, "=")
+	return path
+}
+
+// like reports whether a text is a pattern in which ... stands for one character or more.
+func like(text, pattern string) bool {
+	parts := strings.Split(pattern, "...")
+	if len(parts) == 1 {
+		return text == pattern
+	}
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
+	}
+	return regexp.MustCompile(`(?s)\A` + strings.Join(parts, ".+") + `\z`).MatchString(text)
+}
+
 func (s *script) set(_ bool, args []string) error {
 	name, path, ok := strings.Cut(args[0], "=")
 	if !ok || variable.FindString("$"+name) != "$"+name {
@@ -583,12 +725,12 @@ func (s *script) presign(_ bool, args []string) error {
 }
 
 func (s *script) http(_ bool, args []string) error {
-	url := args[1]
-	if strings.HasPrefix(url, "/") {
-		url = s.server.URL + url
+	target := args[1]
+	if strings.HasPrefix(target, "/") {
+		target = s.server.URL + target
 	}
-	if !strings.HasPrefix(url, s.server.URL+"/") {
-		return fmt.Errorf("%s is not of the server", url)
+	if !strings.HasPrefix(target, s.server.URL+"/") {
+		return fmt.Errorf("%s is not of the server", target)
 	}
 	headers, body := s.headers.Clone(), []byte(nil)
 	for _, arg := range args[2:] {
@@ -602,7 +744,7 @@ func (s *script) http(_ bool, args []string) error {
 			return err
 		}
 	}
-	r, err := http.NewRequestWithContext(s.t.Context(), args[0], url, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(s.t.Context(), args[0], target, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

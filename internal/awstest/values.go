@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"net/url"
@@ -237,4 +238,46 @@ func printable(b []byte) string {
 		return string(b)
 	}
 	return strconv.Quote(string(b))
+}
+
+// elements lists the elements of an answer of the Query protocol, below its Result: a
+// line PATH=VALUE for each that has no elements in it. Members of lists are counted,
+// entries of maps are named by their keys.
+func elements(body []byte) (output []string, err error) {
+	type element struct {
+		XMLName  xml.Name
+		Text     string    `xml:",chardata"`
+		Elements []element `xml:",any"`
+	}
+	var walk func(path string, e element)
+	walk = func(path string, e element) {
+		if len(e.Elements) == 0 && path != "" {
+			if strings.HasSuffix(path, "Document") { // shown percent-encoded
+				if decoded, err := url.PathUnescape(e.Text); err == nil {
+					e.Text = decoded
+				}
+			}
+			output = append(output, path+"="+e.Text)
+		}
+		for i, c := range e.Elements {
+			switch name := c.XMLName.Local; {
+			case name == "member":
+				walk(join(path, strconv.Itoa(i)), c)
+			case name == "entry" && len(c.Elements) == 2 && c.Elements[0].XMLName.Local == "key":
+				walk(join(path, c.Elements[0].Text), c.Elements[1])
+			default:
+				walk(join(path, name), c)
+			}
+		}
+	}
+	var answer element
+	if err := xml.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("the answer is not XML: %w", err)
+	}
+	for _, e := range answer.Elements {
+		if strings.HasSuffix(e.XMLName.Local, "Result") {
+			walk("", e)
+		}
+	}
+	return output, nil
 }
