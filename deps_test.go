@@ -22,7 +22,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, reference/archive
+	NONE < arn, wire, sigv4, store, data, reference/archive, recorded
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 

@@ -2,12 +2,13 @@ package policy
 
 import (
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/iamd-dev/iamd/internal/recorded"
 )
 
 func mustParse(t *testing.T, document string) *Policy {
@@ -143,10 +144,7 @@ func TestSize(t *testing.T) {
 // that fit a line. Two answers differ from the list on purpose: it has them from
 // before 2026.
 func TestRecordedDocuments(t *testing.T) {
-	text, err := os.ReadFile("/work/shared/policy/document-validation-cases.json")
-	if err != nil {
-		t.Skip(err)
-	}
+	text := recorded.Read(t, "policy/document-validation-cases.json")
 	var cases struct {
 		Invalid []struct {
 			Document json.RawMessage `json:"document"`
