@@ -52,6 +52,7 @@ func (s *Service) createRole(ctx context.Context, c *service.Call, in *api.Creat
 		return nil, err
 	}
 	v := briefRole(s.DB.View(), r)
+	v.AssumeRolePolicyDocument = in.AssumeRolePolicyDocument // as it was written, account numbers and all
 	v.PermissionsBoundary, v.Tags = r.PermissionsBoundary, r.Tags
 	return &api.CreateRoleOutput{Role: &v}, nil
 }
