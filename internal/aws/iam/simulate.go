@@ -662,16 +662,21 @@ func (q *simulation) result(action string, resources []string, answers []simulat
 }
 
 // templateOf is how the ARNs of the resources look, in the words of AWS's reference:
-// arn:${Partition}:s3:::${BucketName}/${ObjectName}. It is "*" where the reference
-// gives the action no resource type that one of them is of.
+// arn:${Partition}:s3:::${BucketName}/${ObjectName}. Where the reference gives the
+// action no resource type that one of them is of, it is the resource, if there is one
+// only, and otherwise "*".
 func templateOf(action string, resources []string) string {
+	none := "*"
+	if len(resources) == 1 {
+		none = resources[0]
+	}
 	a, ok := reference.LookupAction(action)
 	if !ok {
-		return "*"
+		return none
 	}
 	s, ok := reference.LookupService(a.Service)
 	if !ok {
-		return "*"
+		return none
 	}
 	for _, resource := range resources {
 		best := ""
@@ -684,7 +689,7 @@ func templateOf(action string, resources []string) string {
 			return best
 		}
 	}
-	return "*"
+	return none
 }
 
 // statement is where the statement of a policy is.
