@@ -102,20 +102,17 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 	if err != nil {
 		return nil, err
 	}
-	out := &api.AssumeRoleOutput{
+	return &api.AssumeRoleOutput{
 		Credentials: credentials,
 		AssumedRoleUser: &api.AssumedRoleUser{
 			AssumedRoleId: role.RoleId + ":" + session.Name,
 			Arn:           string(identity.AssumedRoleARN(session.Account, role.RoleName, session.Name)),
 		},
 		SourceIdentity:          session.SourceIdentity,
+		PackedPolicySize:        packed(session, credentials),
 		SessionTokenSize:        tokenSize(credentials),
 		SessionTokenUtilization: utilization(credentials),
-	}
-	if session.Restricted() || len(session.Tags) > 0 {
-		out.PackedPolicySize = utilization(credentials)
-	}
-	return out, nil
+	}, nil
 }
 
 // checkSessionPolicies checks the form of what will limit a session.
@@ -224,4 +221,12 @@ func tokenSize(c *api.Credentials) int32 { return int32(len(c.SessionToken)) }
 // utilization is the share of the largest token that the session takes, in per cent.
 func utilization(c *api.Credentials) int32 {
 	return int32(max(1, len(c.SessionToken)*100/identity.MaxToken))
+}
+
+// packed is that share too, but 0 of a session without policies and tags of its own.
+func packed(session *identity.Session, c *api.Credentials) int32 {
+	if !session.Restricted() && len(session.Tags) == 0 {
+		return 0
+	}
+	return utilization(c)
 }

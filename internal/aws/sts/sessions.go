@@ -77,7 +77,7 @@ func (s *Service) getFederationToken(ctx context.Context, c *service.Call, in *a
 			FederatedUserId: c.Account + ":" + in.Name,
 			Arn:             string(arn.New("aws", "sts", "", c.Account, "federated-user/"+in.Name)),
 		},
-		PackedPolicySize:        utilization(credentials),
+		PackedPolicySize:        packed(session, credentials),
 		SessionTokenSize:        tokenSize(credentials),
 		SessionTokenUtilization: utilization(credentials),
 	}, nil
