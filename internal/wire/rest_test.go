@@ -280,7 +280,6 @@ func TestRESTRefused(t *testing.T) {
 		{"a boolean that is none", "PUT", "/b?publicAccessBlock", "<PublicAccessBlockConfiguration><BlockPublicAcls>maybe</BlockPublicAcls></PublicAccessBlockConfiguration>", nil, "MalformedXML"},
 		{"deep", "PUT", "/b?tagging", strings.Repeat("<Tagging>", 100_000), nil, "MalformedXML"},
 		{"no body where one must be", "PUT", "/b?tagging", "", nil, "MissingRequestBodyError"},
-		{"no policy", "PUT", "/b?policy", "", nil, "MissingRequestBodyError"},
 		{"max-keys", "GET", "/b?max-keys=x", "", nil, "InvalidArgument"},
 		{"max-keys empty", "GET", "/b?max-keys=", "", nil, "InvalidArgument"},
 		{"max-keys twice", "GET", "/b?max-keys=1&max-keys=2", "", nil, "InvalidArgument"},
