@@ -2,8 +2,13 @@ package server_test
 
 import (
 	"encoding/json"
+	"html"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/iamd-dev/iamd/internal/server"
 )
@@ -147,5 +152,48 @@ func TestDetailsAcrossAccounts(t *testing.T) {
 	}
 	if len(seen) != 1 {
 		t.Errorf("explanations differ: %v", seen)
+	}
+}
+
+// F0997 What a refusal of iam:PassRole decodes to: AWS's members, all of them, empty
+// lists too. (Its conditions are those of the call; AWS's also describe the resource.)
+func TestDecodedMessage(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	root := h.roots[ours]
+	h.well(h.query(root, "iam", "CreateRole", "RoleName", "passed", "AssumeRolePolicyDocument", trust(ours)))
+	h.well(h.query(root, "iam", "CreateRole", "RoleName", "caller", "AssumeRolePolicyDocument", trust(ours)))
+	h.well(h.query(root, "iam", "PutRolePolicy", "RoleName", "caller", "PolicyName", "p", "PolicyDocument", allow("iam:AddRoleToInstanceProfile", "*")))
+	h.well(h.query(root, "iam", "CreateInstanceProfile", "InstanceProfileName", "i"))
+	alice := h.user(ours, "alice", allow("sts:AssumeRole", "*"))
+	caller, answer := h.assume(alice, "arn:aws:iam::"+ours+":role/caller", "sess")
+	id := h.well(answer).element("AssumedRoleId")
+	refused := h.query(caller, "iam", "AddRoleToInstanceProfile", "InstanceProfileName", "i", "RoleName", "passed")
+	h.refused(refused, 403, "AccessDenied")
+	_, d := h.details(root, refused.requestID)
+
+	text := h.well(h.query(root, "sts", "DecodeAuthorizationMessage", "EncodedMessage", d.EncodedMessage)).element("DecodedMessage")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(html.UnescapeString(text)), &got); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	conditions := got["context"].(map[string]any)["conditions"].(map[string]any)["items"].([]any)
+	service := map[string]any{"key": "iam:PassedToService", "values": map[string]any{"items": []any{map[string]any{"value": "ec2.amazonaws.com"}}}}
+	if !slices.ContainsFunc(conditions, func(c any) bool { return reflect.DeepEqual(c, service) }) {
+		t.Errorf("the conditions are %v, without %v", conditions, service)
+	}
+	delete(got["context"].(map[string]any), "conditions")
+	want := map[string]any{
+		"allowed": false, "explicitDeny": false,
+		"matchedStatements": map[string]any{"items": []any{}},
+		"failures":          map[string]any{"items": []any{}},
+		"context": map[string]any{
+			"principal": map[string]any{"id": id, "arn": "arn:aws:sts::" + ours + ":assumed-role/caller/sess"},
+			"action":    "iam:PassRole",
+			"resource":  "arn:aws:iam::" + ours + ":role/passed",
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want - got +\n%s", diff)
 	}
 }
