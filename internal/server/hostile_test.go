@@ -108,6 +108,7 @@ func TestHostileForms(t *testing.T) {
 		{"no name", "Action=CreateUser&Version=2010-05-08", 400, "ValidationError"},
 		{"a long name", create + strings.Repeat("x", 64), 400, "ValidationError"},
 		{"a path without slashes", create + "&Path=a", 400, "ValidationError"},
+		{"a trust policy of 131,073 characters", "Action=CreateRole&Version=2010-05-08&RoleName=x&AssumeRolePolicyDocument=" + strings.Repeat("x", 131073), 400, "ValidationError"}, // F0880
 		{"minus one", list + "&MaxItems=-1", 400, "ValidationError"},
 		{"nought", list + "&MaxItems=0", 400, "ValidationError"},
 		{"too many", list + "&MaxItems=1001", 400, "ValidationError"},

@@ -71,20 +71,20 @@ func TestRefuseHeader(t *testing.T) {
 		s3     string
 		fields string // of S3
 	}{
-		{"no signature", func(r *http.Request) { r.Header.Del("Authorization") },
+		{"no signature", func(r *http.Request) { r.Header.Del("Authorization") }, // F0907
 			"403 MissingAuthenticationToken: Request is missing Authentication Token",
 			"403 AccessDenied: Access Denied", ""},
-		{"a signature in the query too", func(r *http.Request) { r.URL.RawQuery += "&X-Amz-Algorithm=AWS4-HMAC-SHA256" },
+		{"a signature in the query too", func(r *http.Request) { r.URL.RawQuery += "&X-Amz-Algorithm=AWS4-HMAC-SHA256" }, // F0908
 			"403 SignatureDoesNotMatch",
 			"400 InvalidArgument: Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified",
 			"ArgumentName=Authorization"},
-		{"a broken escape in the query", func(r *http.Request) { r.URL.RawQuery += "&c=%4" },
+		{"a broken escape in the query", func(r *http.Request) { r.URL.RawQuery += "&c=%4" }, // F0905
 			"400 MalformedQueryString: Incomplete trailing escape % sequence",
 			"400 InvalidURI: Couldn't parse the specified URI.", ""},
-		{"a false escape in the query", func(r *http.Request) { r.URL.RawQuery += "&c=%4x" },
+		{"a false escape in the query", func(r *http.Request) { r.URL.RawQuery += "&c=%4x" }, // F0906
 			"400 MalformedQueryString: Illegal hex character in escape % pattern: %4x",
 			"400 InvalidURI: Couldn't parse the specified URI.", ""},
-		{"another scheme", setHeader("Authorization", "Basic YWxpY2U6c2VjcmV0"),
+		{"another scheme", setHeader("Authorization", "Basic YWxpY2U6c2VjcmV0"), // F0909
 			"400 IncompleteSignature: Unsupported AWS 'algorithm': 'Basic'.",
 			"400 InvalidArgument: Unsupported Authorization Type", "ArgumentName=Authorization ArgumentValue=Basic YWxpY2U6c2VjcmV0"},
 		{"signature version 2", setHeader("Authorization", "AWS AKIDEXAMPLE:frJIUN8DYpKDtOLCwo="),
@@ -93,10 +93,10 @@ func TestRefuseHeader(t *testing.T) {
 		{"SigV4A", setAuthorization("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256"),
 			"400 IncompleteSignature: Unsupported AWS 'algorithm': 'AWS4-ECDSA-P256-SHA256'. SigV4A is not supported here: sign with AWS4-HMAC-SHA256.",
 			"400 InvalidArgument: Unsupported Authorization Type: SigV4A is not supported here: sign with AWS4-HMAC-SHA256.", "ArgumentName=Authorization"},
-		{"a piece without an equals sign", setHeader("Authorization", "AWS4-HMAC-SHA256 Credential, Signature=1"),
+		{"a piece without an equals sign", setHeader("Authorization", "AWS4-HMAC-SHA256 Credential, Signature=1"), // F0910
 			"400 IncompleteSignature: 'Credential' not a valid key=value pair (missing equal-sign) in Authorization header: 'AWS4-HMAC-SHA256 Credential, Signature=1'.",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; the authorization component "Credential" is malformed.`, ""},
-		{"all parts missing", func(r *http.Request) {
+		{"all parts missing", func(r *http.Request) { // F0911
 			r.Header.Set("Authorization", "AWS4-HMAC-SHA256")
 			r.Header.Del("X-Amz-Date")
 		},
@@ -114,7 +114,7 @@ func TestRefuseHeader(t *testing.T) {
 		{"no date", func(r *http.Request) { r.Header.Del("X-Amz-Date") },
 			"400 IncompleteSignature: Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. Authorization=AWS4-HMAC-SHA256",
 			"403 AccessDenied: AWS authentication requires a valid Date or x-amz-date header", ""},
-		{"the host not signed", setAuthorization(";host", ""),
+		{"the host not signed", setAuthorization(";host", ""), // F0913
 			"403 SignatureDoesNotMatch: 'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
 			"403 AccessDenied: There were headers present in the request which were not signed", "HeadersNotSigned=host"},
 		{"an x-amz- header not signed", func(r *http.Request) {
@@ -122,53 +122,53 @@ func TestRefuseHeader(t *testing.T) {
 			r.Header.Set("X-Amz-Acl", "public-read")
 		}, "",
 			"403 AccessDenied: There were headers present in the request which were not signed", "HeadersNotSigned=x-amz-acl, x-amz-copy-source"},
-		{"a date that is none", setHeader("X-Amz-Date", "yesterday"),
+		{"a date that is none", setHeader("X-Amz-Date", "yesterday"), // F0914
 			"400 IncompleteSignature: Date must be in ISO-8601 'basic format'. Got 'yesterday'. See http://en.wikipedia.org/wiki/ISO_8601",
 			"403 AccessDenied: AWS authentication requires a valid Date or x-amz-date header", ""},
 		{"a date with fractions", setHeader("X-Amz-Date", "20150830T123600.5Z"),
 			"400 IncompleteSignature: Date must be in ISO-8601 'basic format'. Got '20150830T123600.5Z'. See http://en.wikipedia.org/wiki/ISO_8601",
 			"403 AccessDenied: AWS authentication requires a valid Date or x-amz-date header", ""},
-		{"too old", setHeader("X-Amz-Date", "20150830T122059Z"),
+		{"too old", setHeader("X-Amz-Date", "20150830T122059Z"), // F0915
 			"403 SignatureDoesNotMatch: Signature expired: 20150830T122059Z is now earlier than 20150830T122100Z (20150830T123600Z - 15 min.)",
 			"403 RequestTimeTooSkewed: The difference between the request time and the current time is too large.",
 			"RequestTime=20150830T122059Z ServerTime=2015-08-30T12:36:00Z MaxAllowedSkewMilliseconds=900000"},
-		{"too new", setHeader("X-Amz-Date", "20150830T125101Z"),
+		{"too new", setHeader("X-Amz-Date", "20150830T125101Z"), // F0916
 			"403 SignatureDoesNotMatch: Signature not yet current: 20150830T125101Z is still later than 20150830T125100Z (20150830T123600Z + 15 min.)",
 			"403 RequestTimeTooSkewed: The difference between the request time and the current time is too large.", ""},
 		{"signed well, but twenty minutes ahead", signAs(Signer{AccessKeyID: testKey, SecretAccessKey: testSecret, Region: "us-east-1", Service: "iam"}, late),
 			"403 SignatureDoesNotMatch: Signature not yet current: 20150830T125600Z is still later than 20150830T125100Z (20150830T123600Z + 15 min.)",
 			"403 RequestTimeTooSkewed: The difference between the request time and the current time is too large.", ""},
-		{"a credential of four parts", setAuthorization("/aws4_request", ""),
+		{"a credential of four parts", setAuthorization("/aws4_request", ""), // F0917
 			"400 IncompleteSignature: Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got 'AKIDEXAMPLE/20150830/us-east-1/{service}'",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`, ""},
 		{"no access key id", setAuthorization("AKIDEXAMPLE", ""),
 			"400 IncompleteSignature: Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '/20150830/us-east-1/{service}/aws4_request'",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`, ""},
-		{"another region", setAuthorization("us-east-1", "eu-west-1"),
+		{"another region", setAuthorization("us-east-1", "eu-west-1"), // F0918, F0710
 			"403 SignatureDoesNotMatch: Credential should be scoped to a valid region. ",
 			"400 AuthorizationHeaderMalformed: The authorization header is malformed; the region 'eu-west-1' is wrong; expecting 'us-east-1'", "Region=us-east-1"},
-		{"another service", setAuthorization("/us-east-1/", "/us-east-1/x"),
+		{"another service", setAuthorization("/us-east-1/", "/us-east-1/x"), // F0919
 			"403 SignatureDoesNotMatch: Credential should be scoped to correct service: '{service}'. ",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; incorrect service "x{service}". This endpoint belongs to "{service}".`, ""},
-		{"another terminator", setAuthorization("aws4_request", "aws5_request"),
+		{"another terminator", setAuthorization("aws4_request", "aws5_request"), // F0920
 			"403 SignatureDoesNotMatch: Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5_request'. ",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; incorrect terminal "aws5_request". This endpoint uses "aws4_request".`, ""},
-		{"another day", setAuthorization("20150830", "20150831"),
+		{"another day", setAuthorization("20150830", "20150831"), // F0921
 			"403 SignatureDoesNotMatch: Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '20150831' != '20150830', from '20150830T123600Z'. ",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; Invalid credential date "20150831". This date is not the same as X-Amz-Date: "20150830".`, ""},
 		{"nothing right in the scope", setHeader("Authorization", "AWS4-HMAC-SHA256 Credential=A/2015/mars/sqs/aws3, SignedHeaders=content-type;host;x-amz-content-sha256;x-amz-date, Signature=0"),
 			"403 SignatureDoesNotMatch: Credential should be scoped to a valid region. Credential should be scoped to correct service: '{service}'. Credential should be scoped with a valid terminator: 'aws4_request', not 'aws3'. Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '2015' != '20150830', from '20150830T123600Z'. ",
 			`400 AuthorizationHeaderMalformed: The authorization header is malformed; incorrect date format "2015". This date in the credential must be in the format "yyyyMMdd".`, ""},
-		{"a session token that is not the key's", signAs(Signer{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: testSecret, SessionToken: "x", Region: "us-east-1", Service: "?"}, testTime),
+		{"a session token that is not the key's", signAs(Signer{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: testSecret, SessionToken: "x", Region: "us-east-1", Service: "?"}, testTime), // F0922
 			"403 InvalidClientTokenId: The security token included in the request is invalid",
 			"400 InvalidToken: The provided token is malformed or otherwise invalid.", "Token-0=x"},
-		{"an expired session token", signAs(Signer{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: testSecret, SessionToken: "expired", Region: "us-east-1", Service: "?"}, testTime),
+		{"an expired session token", signAs(Signer{AccessKeyID: "ASIAEXAMPLE", SecretAccessKey: testSecret, SessionToken: "expired", Region: "us-east-1", Service: "?"}, testTime), // F0923, F0928
 			"403 ExpiredToken: The security token included in the request is expired",
 			"400 ExpiredToken: The provided token has expired.", "Token-0=expired"},
-		{"an unknown key", setAuthorization("AKIDEXAMPLE", "AKIAUNKNOWN"),
+		{"an unknown key", setAuthorization("AKIDEXAMPLE", "AKIAUNKNOWN"), // F0924, F0927
 			"403 InvalidClientTokenId: The security token included in the request is invalid.",
 			"403 InvalidAccessKeyId: The AWS Access Key Id you provided does not exist in our records.", "AWSAccessKeyId=AKIAUNKNOWN"},
-		{"another secret", signAs(Signer{AccessKeyID: testKey, SecretAccessKey: "other", Region: "us-east-1", Service: "?"}, testTime), wrongQuery, wrongS3, "AWSAccessKeyId=AKIDEXAMPLE"},
+		{"another secret", signAs(Signer{AccessKeyID: testKey, SecretAccessKey: "other", Region: "us-east-1", Service: "?"}, testTime), wrongQuery, wrongS3, "AWSAccessKeyId=AKIDEXAMPLE"}, // F0925, F0681
 		{"the method changed", func(r *http.Request) { r.Method = "DELETE" }, wrongQuery, wrongS3, ""},
 		{"the path changed", func(r *http.Request) { r.URL.Path = "/bucket/other" }, wrongQuery, wrongS3, ""},
 		{"the path with an escaped slash", func(r *http.Request) { r.URL.RawPath = "/bucket%2Fkey" }, wrongQuery, wrongS3, ""},
@@ -260,7 +260,7 @@ func TestRefuseQuery(t *testing.T) {
 		{"SigV4A", setQuery("X-Amz-Algorithm", "AWS4-ECDSA-P256-SHA256"),
 			"400 IncompleteSignature: Unsupported AWS 'algorithm': 'AWS4-ECDSA-P256-SHA256'. SigV4A is not supported here: sign with AWS4-HMAC-SHA256.",
 			`400 AuthorizationQueryParametersError: X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"`, ""},
-		{"all parameters missing", delQuery("X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"),
+		{"all parameters missing", delQuery("X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Date"), // F0912
 			"400 IncompleteSignature: AWS query-string parameters must include 'X-Amz-Credential'. AWS query-string parameters must include 'X-Amz-Signature'. AWS query-string parameters must include 'X-Amz-SignedHeaders'. AWS query-string parameters must include 'X-Amz-Date'. Re-examine the query-string parameters.",
 			"400 AuthorizationQueryParametersError: " + missingParameters, ""},
 		{"no life", delQuery("X-Amz-Expires"), wrongQuery, "400 AuthorizationQueryParametersError: " + missingParameters, ""},
@@ -271,7 +271,7 @@ func TestRefuseQuery(t *testing.T) {
 		{"a life of nothing", setQuery("X-Amz-Expires", "0"), wrongQuery, "403 AccessDenied: Request has expired",
 			"X-Amz-Expires=0 Expires=2015-08-30T12:36:00Z ServerTime=2015-08-30T12:36:00Z"},
 		{"a longer life", setQuery("X-Amz-Expires", "3601"), wrongQuery, wrongS3, ""},
-		{"expired", func(r *http.Request) { setQuery("X-Amz-Date", "20150830T113600Z")(r) },
+		{"expired", func(r *http.Request) { setQuery("X-Amz-Date", "20150830T113600Z")(r) }, // F0683
 			"403 SignatureDoesNotMatch: Signature expired: 20150830T113600Z is now earlier than 20150830T122100Z (20150830T123600Z - 15 min.)",
 			"403 AccessDenied: Request has expired", "X-Amz-Expires=3600 Expires=2015-08-30T12:36:00Z"},
 		{"not yet valid", setQuery("X-Amz-Date", "20150830T125101Z"),
@@ -283,9 +283,9 @@ func TestRefuseQuery(t *testing.T) {
 		{"the host not signed", setQuery("X-Amz-SignedHeaders", "content-type"),
 			"403 SignatureDoesNotMatch: 'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
 			"403 AccessDenied: There were headers present in the request which were not signed", "HeadersNotSigned=host"},
-		{"an x-amz- header that was not signed", setHeader("X-Amz-Decoded-Content-Length", "5"), "",
+		{"an x-amz- header that was not signed", setHeader("X-Amz-Decoded-Content-Length", "5"), "", // F0682, F0687, F0695
 			"403 AccessDenied: There were headers present in the request which were not signed", "HeadersNotSigned=x-amz-decoded-content-length"},
-		{"a credential of four parts", setQuery("X-Amz-Credential", "AKIDEXAMPLE/20150830/us-east-1/s3"),
+		{"a credential of four parts", setQuery("X-Amz-Credential", "AKIDEXAMPLE/20150830/us-east-1/s3"), // F0703
 			"400 IncompleteSignature: Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got 'AKIDEXAMPLE/20150830/us-east-1/s3'",
 			`400 AuthorizationQueryParametersError: Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`, ""},
 		{"another region", setQuery("X-Amz-Credential", "AKIDEXAMPLE/20150830/mars/{service}/aws4_request"),
