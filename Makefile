@@ -1,5 +1,5 @@
 # What one does with this repository. Building needs Go and nothing else; `make test`
-# brings the AWS CLI if there is none.
+# brings the AWS CLI if there is none, and the AWS SDK for JavaScript where there is npm.
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint bench generate

@@ -1,0 +1,317 @@
+"""Calls every operation of IAM, STS and Organizations that iamd serves through boto3,
+and holds each answer against botocore's own model of it (see shapes.py); goes through
+every list with the paginators, one item a page; and waits with the waiters.
+
+    operations.py DECLINED...
+
+The files name the operations that are not served, one a line. Whoever serves a new one
+gives it a call here: an operation that is neither named nor called is a failure.
+"""
+
+import json
+import sys
+
+import boto3
+from botocore.exceptions import ClientError, WaiterError
+
+from shapes import unknown, watch
+
+MANAGEMENT, MEMBER = "111122223333", "444455556666"
+FAST = {"Delay": 0, "MaxAttempts": 1}
+
+# Served, and not to be called with success from here.
+UNREACHED = {
+    "DecodeAuthorizationMessage": "no answer that boto3 sees has an encoded message; iamd explain has",
+    **dict.fromkeys(("GetAccountPasswordPolicy", "GetLoginProfile", "DeleteLoginProfile"), "nothing can be made to be found yet"),
+}
+
+# Lists that stay empty, as nothing can be made to be in them yet.
+EMPTY = {"list_account_aliases", "list_mfa_devices", "list_server_certificates", "list_signing_certificates", "list_ssh_public_keys", "list_virtual_mfa_devices"}
+
+problems, called = [], {}
+
+
+def client(service, session):
+    c = session.client(service)
+    watch(c, problems, called.setdefault(service, set()))
+    return c
+
+
+def check(what, truth, *seen):
+    if not truth:
+        problems.append(f"{what}: {seen}")
+
+
+def refused(code, operation, **parameters):
+    """The call must be refused with the code, as the class of the error that the client makes of it."""
+    try:
+        problems.append(f"{operation.__name__}({parameters}) is not refused: {operation(**parameters)}")
+    except ClientError as e:
+        if e.response["Error"]["Code"] != code:
+            problems.append(f"{operation.__name__}({parameters}) is not {code}: {e}")
+
+
+def policy(action, resource="*"):
+    return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]})
+
+
+def trust(principal):
+    return json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": principal, "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"]}]})
+
+
+def arn(kind, name):
+    return f"arn:aws:iam::{MANAGEMENT}:{kind}/{name}"
+
+
+TAGS = [{"Key": "team", "Value": "störage"}, {"Key": "empty", "Value": ""}, {"Key": "a:b", "Value": "x = y @ +/-"}]
+ACCOUNT = {"AWS": MANAGEMENT}
+NAMES = ("ann", "ben", "cyd")
+
+
+def everything(c, paginators):
+    """Goes through the lists one item a page, and finds what one answer has."""
+    size = {"organizations": "MaxResults"}.get(c.meta.service_model.service_name, "MaxItems")
+    for name, parameters in paginators:
+        operation = getattr(c, name)
+        p = c.get_paginator(name)
+        keys = [k.expression for k in p.result_keys]
+        whole = operation(**parameters)
+        pages = list(p.paginate(**parameters, PaginationConfig={"PageSize": 1}))
+        items = 0
+        for key in keys:
+            got = [i for page in pages for i in page.get(key) or []]
+            check(f"{name}: {key} in pages and at once", got == whole.get(key, []), got, whole)
+            items += len(got)
+        check(f"{name}: {items} items in {len(pages)} pages", 1 < items == len(pages), pages)
+        check(f"{name}: all but the last page are truncated",
+              all(page.get("IsTruncated", "NextToken" in page) == (page is not pages[-1]) for page in pages), pages)
+        # The first item, and then the rest from the token that botocore makes.
+        if len(keys) == 1:
+            first = p.paginate(**parameters, PaginationConfig={"PageSize": 2, "MaxItems": 1}).build_full_result()
+            rest = p.paginate(**parameters, PaginationConfig={"PageSize": 2, "StartingToken": first["NextToken"]}).build_full_result()
+            check(f"{name}: one and then the rest", first[keys[0]] + rest[keys[0]] == whole[keys[0]], first, rest)
+        left.discard(name)
+
+
+def waiters(c, cases):
+    """Each waiter finds what is there, and gives up on what is not."""
+    for name, there, absent in cases:
+        w = c.get_waiter(name)
+        w.wait(**there, WaiterConfig=FAST)
+        try:
+            w.wait(**absent, WaiterConfig=FAST)
+            problems.append(f"{name} finds {absent}")
+        except WaiterError as e:
+            check(f"{name}: the reason", "Max attempts exceeded" in str(e), e)
+
+
+def users(c):
+    for n in NAMES:
+        c.create_user(UserName=n, Path="/staff/", Tags=TAGS)
+        c.put_user_policy(UserName="ann", PolicyName=n, PolicyDocument=policy("s3:GetObject"))
+        c.create_group(GroupName=n, Path="/teams/")
+        c.put_group_policy(GroupName="ann", PolicyName=n, PolicyDocument=policy("s3:GetObject"))
+        c.add_user_to_group(UserName="ann", GroupName=n)
+        if n != "ann":
+            c.add_user_to_group(UserName=n, GroupName="ann")
+        c.create_policy(PolicyName=n, Path="/docs/", Description="<a> & 'b' \"c\"", PolicyDocument=policy("s3:GetObject"), Tags=TAGS)
+        c.attach_user_policy(UserName="ann", PolicyArn=arn("policy/docs", n))
+        c.attach_group_policy(GroupName="ann", PolicyArn=arn("policy/docs", n))
+    for n in ("ann", "ben"):
+        c.create_access_key(UserName="ann")
+        c.create_policy_version(PolicyArn=arn("policy/docs", "ann"), PolicyDocument=policy("s3:" + n), SetAsDefault=n == "ben")
+    c.tag_user(UserName="ann", Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_user(UserName="ann", TagKeys=["more"])
+    c.put_user_permissions_boundary(UserName="ann", PermissionsBoundary=arn("policy/docs", "ben"))
+    u = c.get_user(UserName="ann")["User"]
+    check("the tags of a user", u["Tags"] == TAGS, u)
+    check("the boundary", u["PermissionsBoundary"] == {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn("policy/docs", "ben")}, u)
+    check("the document", c.get_user_policy(UserName="ann", PolicyName="ann")["PolicyDocument"] == json.loads(policy("s3:GetObject")))
+    check("the document", c.get_group_policy(GroupName="ann", PolicyName="ann")["PolicyDocument"] == json.loads(policy("s3:GetObject")))
+    key = c.list_access_keys(UserName="ann")["AccessKeyMetadata"][0]["AccessKeyId"]
+    c.update_access_key(UserName="ann", AccessKeyId=key, Status="Inactive")
+    c.get_access_key_last_used(AccessKeyId=key)
+    c.tag_policy(PolicyArn=arn("policy/docs", "ann"), Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_policy(PolicyArn=arn("policy/docs", "ann"), TagKeys=["more"])
+    c.get_policy(PolicyArn=arn("policy/docs", "ann"))
+    c.set_default_policy_version(PolicyArn=arn("policy/docs", "ann"), VersionId="v1")
+    v = c.get_policy_version(PolicyArn=arn("policy/docs", "ann"), VersionId="v2")["PolicyVersion"]
+    check("the second version", v["Document"] == json.loads(policy("s3:ann")) and not v["IsDefaultVersion"], v)
+    refused("NoSuchEntity", c.get_user, UserName="nobody")
+    refused("EntityAlreadyExists", c.create_user, UserName="ann")
+    refused("DeleteConflict", c.delete_user, UserName="ann")
+    refused("MalformedPolicyDocument", c.put_user_policy, UserName="ann", PolicyName="x", PolicyDocument="{}")
+    refused("DeleteConflict", c.delete_policy_version, PolicyArn=arn("policy/docs", "ann"), VersionId="v1")
+
+
+def roles(c):
+    for n in NAMES:
+        c.create_role(RoleName=n, Path="/robots/", Description="Ünïcode", AssumeRolePolicyDocument=trust(ACCOUNT), Tags=TAGS)
+        c.put_role_policy(RoleName="ann", PolicyName=n, PolicyDocument=policy("s3:GetObject"))
+        c.attach_role_policy(RoleName="ann", PolicyArn=arn("policy/docs", n))
+        c.attach_role_policy(RoleName=n, PolicyArn=arn("policy/docs", "ann"))
+        c.create_instance_profile(InstanceProfileName=n, Path="/machines/", Tags=TAGS)
+        c.add_role_to_instance_profile(InstanceProfileName=n, RoleName="ann")
+    c.tag_role(RoleName="ann", Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_role(RoleName="ann", TagKeys=["more"])
+    c.tag_instance_profile(InstanceProfileName="ann", Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_instance_profile(InstanceProfileName="ann", TagKeys=["more"])
+    c.put_role_permissions_boundary(RoleName="ann", PermissionsBoundary=arn("policy/docs", "ben"))
+    c.update_role(RoleName="ann", Description="", MaxSessionDuration=7200)
+    c.update_role_description(RoleName="ann", Description="again")
+    c.update_assume_role_policy(RoleName="ann", PolicyDocument=trust({"Service": "ec2.amazonaws.com", "AWS": "*"}))
+    r = c.get_role(RoleName="ann")["Role"]
+    check("the role", (r["Description"], r["MaxSessionDuration"], r["Tags"]) == ("again", 7200, TAGS), r)
+    check("the document", c.get_role_policy(RoleName="ann", PolicyName="ann")["PolicyDocument"] == json.loads(policy("s3:GetObject")))
+    c.get_instance_profile(InstanceProfileName="ann")
+    refused("MalformedPolicyDocument", c.create_role, RoleName="x", AssumeRolePolicyDocument=policy("s3:*"))
+    refused("DeleteConflict", c.delete_role, RoleName="ann")
+    refused("LimitExceeded", c.add_role_to_instance_profile, InstanceProfileName="ann", RoleName="ben")
+    c.create_service_linked_role(AWSServiceName="elasticbeanstalk.amazonaws.com", Description="beans")
+    task = c.delete_service_linked_role(RoleName="AWSServiceRoleForElasticBeanstalk")["DeletionTaskId"]
+    check("the deletion", c.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] in ("SUCCEEDED", "IN_PROGRESS", "NOT_STARTED"))
+
+
+def reports(c):
+    c.get_account_summary()
+    simulation = dict(ActionNames=["s3:GetObject", "s3:PutObject", "iam:GetUser"], ResourceArns=["arn:aws:s3:::b/k"])
+    c.get_context_keys_for_custom_policy(PolicyInputList=[policy("s3:*", "arn:aws:s3:::${aws:username}")])
+    c.get_context_keys_for_principal_policy(PolicySourceArn=arn("user/staff", "ann"))
+    check("a deny", c.simulate_custom_policy(PolicyInputList=[policy("s3:Get*")], **simulation)["EvaluationResults"][1]["EvalDecision"] == "implicitDeny")
+    everything(c, [
+        ("simulate_custom_policy", dict(PolicyInputList=[policy("s3:Get*")], **simulation)),
+        ("simulate_principal_policy", dict(PolicySourceArn=arn("user/staff", "ann"), **simulation)),
+    ])
+
+
+def lists(c):
+    ann = arn("policy/docs", "ann")
+    everything(c, [
+        ("get_account_authorization_details", dict(Filter=["User", "Role", "Group", "LocalManagedPolicy"])),
+        ("get_group", dict(GroupName="ann")),
+        ("list_access_keys", dict(UserName="ann")),
+        ("list_attached_group_policies", dict(GroupName="ann")),
+        ("list_attached_role_policies", dict(RoleName="ann")),
+        ("list_attached_user_policies", dict(UserName="ann")),
+        ("list_entities_for_policy", dict(PolicyArn=ann)),
+        ("list_group_policies", dict(GroupName="ann")),
+        ("list_groups", dict(PathPrefix="/teams/")),
+        ("list_groups_for_user", dict(UserName="ann")),
+        ("list_instance_profiles", {}),
+        ("list_instance_profiles_for_role", dict(RoleName="ann")),
+        ("list_policies", dict(Scope="Local")),
+        ("list_policy_versions", dict(PolicyArn=ann)),
+        ("list_role_policies", dict(RoleName="ann")),
+        ("list_roles", dict(PathPrefix="/robots/")),
+        ("list_user_policies", dict(UserName="ann")),
+        ("list_users", dict(PathPrefix="/staff/")),
+        ("list_user_tags", dict(UserName="ann")),
+        ("list_role_tags", dict(RoleName="ann")),
+        ("list_policy_tags", dict(PolicyArn=ann)),
+        ("list_instance_profile_tags", dict(InstanceProfileName="ann")),
+    ])
+    check("AWS's policies", len([p for page in c.get_paginator("list_policies").paginate(Scope="AWS") for p in page["Policies"]]) > 1000)
+    waiters(c, [
+        ("user_exists", dict(UserName="ann"), dict(UserName="nobody")),
+        ("role_exists", dict(RoleName="ann"), dict(RoleName="nobody")),
+        ("policy_exists", dict(PolicyArn=ann), dict(PolicyArn=ann + "x")),
+        ("instance_profile_exists", dict(InstanceProfileName="ann"), dict(InstanceProfileName="nobody")),
+    ])
+
+
+def sessions(sts, iam):
+    check("the caller", sts.get_caller_identity()["Arn"] == arn("user", "admin"))
+    check("the account", sts.get_access_key_info(AccessKeyId=key["AccessKeyId"])["Account"] == MANAGEMENT)
+    sts.get_session_token(DurationSeconds=900)
+    sts.get_federation_token(Name="fed", Policy=policy("s3:*"), Tags=[{"Key": "a", "Value": "b"}])
+    out = sts.assume_role(RoleArn=arn("role/robots", "ben"), RoleSessionName="me", SourceIdentity="me", Policy=policy("s3:*"))
+    check("the session", out["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{MANAGEMENT}:assumed-role/ben/me" and out["SourceIdentity"] == "me" and out["PackedPolicySize"] > 0, out)
+    k = out["Credentials"]
+    s3 = boto3.Session(k["AccessKeyId"], k["SecretAccessKey"], k["SessionToken"]).client("iam")
+    try:
+        s3.create_user(UserName="x")
+        problems.append("a session may do more than its role")
+    except ClientError as e:
+        check("the refusal", e.response["Error"]["Code"] == "AccessDenied", e)
+    refused("AccessDenied", sts.assume_role, RoleArn=arn("role", "nobody"), RoleSessionName="me")
+    refused("MalformedPolicyDocument", sts.assume_role, RoleArn=arn("role/robots", "ben"), RoleSessionName="me", Policy="{}")
+    refused("InvalidAuthorizationMessageException", sts.decode_authorization_message, EncodedMessage="x")
+
+
+def empty(c):
+    """Lists of what nobody has."""
+    for operation in (c.list_account_aliases, c.list_open_id_connect_providers, c.list_saml_providers, c.list_server_certificates, c.list_virtual_mfa_devices):
+        operation()
+    for operation in (c.list_mfa_devices, c.list_ssh_public_keys, c.list_service_specific_credentials, c.list_signing_certificates):
+        operation(UserName="ann")
+    refused("NoSuchEntity", c.get_account_password_policy)
+    refused("NoSuchEntity", c.get_login_profile, UserName="ann")
+    refused("NoSuchEntity", c.delete_login_profile, UserName="ann")
+
+
+def gone(c):
+    """Deletes what the others made, which needs everything to come off first."""
+    for n in NAMES:
+        c.remove_role_from_instance_profile(InstanceProfileName=n, RoleName="ann")
+        c.delete_instance_profile(InstanceProfileName=n)
+        c.detach_role_policy(RoleName="ann", PolicyArn=arn("policy/docs", n))
+        if n != "ann":
+            c.detach_role_policy(RoleName=n, PolicyArn=arn("policy/docs", "ann"))
+        c.delete_role_policy(RoleName="ann", PolicyName=n)
+        c.delete_user_policy(UserName="ann", PolicyName=n)
+        c.delete_group_policy(GroupName="ann", PolicyName=n)
+        c.remove_user_from_group(UserName="ann", GroupName=n)
+        if n != "ann":
+            c.remove_user_from_group(UserName=n, GroupName="ann")
+        c.detach_user_policy(UserName="ann", PolicyArn=arn("policy/docs", n))
+        c.detach_group_policy(GroupName="ann", PolicyArn=arn("policy/docs", n))
+    for key in c.list_access_keys(UserName="ann")["AccessKeyMetadata"]:
+        c.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
+    c.delete_user_permissions_boundary(UserName="ann")
+    c.delete_role_permissions_boundary(RoleName="ann")
+    for version in ("v2", "v3"):
+        c.delete_policy_version(PolicyArn=arn("policy/docs", "ann"), VersionId=version)
+    c.update_user(UserName="cyd", NewUserName="Cyd", NewPath="/")
+    c.update_group(GroupName="cyd", NewGroupName="Cyd", NewPath="/")
+    check("the renamed", c.get_user(UserName="Cyd")["User"]["Path"] == "/")
+    for n in NAMES:
+        c.delete_role(RoleName=n)
+        c.delete_user(UserName=n if n != "cyd" else "Cyd")
+        c.delete_group(GroupName=n if n != "cyd" else "Cyd")
+        c.delete_policy(PolicyArn=arn("policy/docs", n))
+
+
+root = boto3.Session(profile_name="root-" + MANAGEMENT)
+iam = client("iam", root)
+iam.create_user(UserName="admin")
+iam.attach_user_policy(UserName="admin", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+key = iam.create_access_key(UserName="admin")["AccessKey"]
+admin = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
+iam, sts = client("iam", admin), client("sts", admin)
+
+# The paginators that are still to be gone through, of operations that are served.
+declined = {line.split()[0] for file in sys.argv[1:] for line in open(file) if line.strip() and not line.startswith("#")}
+left = {xform for c in (iam, sts) for name, xform in ((c.meta.method_to_api_mapping[m], m) for m in c.meta.method_to_api_mapping)
+        if c.can_paginate(xform) and name not in declined}
+
+for part in (users, roles):
+    part(iam)
+lists(iam)
+empty(iam)
+reports(iam)
+sessions(sts, iam)
+gone(iam)
+
+for c in (iam, sts):
+    service = c.meta.service_model.service_name
+    for name in sorted(set(c.meta.service_model.operation_names) - declined - called[service] - set(UNREACHED)):
+        problems.append(f"{service} {name} is served and was never called with success")
+for name in sorted(left - EMPTY):
+    problems.append(f"the paginator {name} was not gone through")
+
+problems = unknown(problems)
+for p in problems:
+    print(p)
+print(sum(len(c) for c in called.values()), "operations were called,", len(problems), "problems")
+sys.exit(bool(problems))
