@@ -60,6 +60,9 @@ const outside = `
 	go.uber.org/zap                  store/etcd
 	github.com/google/btree          store
 
+	# Credentials.
+	github.com/pquerna/otp           identity
+
 	# The program.
 	github.com/spf13/cobra           cmd/iamd
 	github.com/spf13/pflag           cmd/iamd

@@ -46,11 +46,13 @@ var (
 	IDs      = store.NewTable[Ref]("ids")          // unique id -> the entity
 	LastUsed = store.NewTable[Use]("lastused")     // role id or access key id -> its last use
 	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
+
+	MFADevices = store.NewTable[MFADevice]("mfadevices")
 )
 
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
-	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Counters,
+	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Counters, MFADevices,
 		sealingKeys, newestSealing, beginnings}
 }
 
@@ -63,8 +65,10 @@ type Account struct {
 	ID          string // 12 digits
 	Name        string
 	Created     time.Time
-	Management  bool   // the first account: the management account of the organisation
-	CanonicalID string // 64 hexadecimal digits, by which S3 shows the owner
+	Management  bool     // the first account: the management account of the organisation
+	CanonicalID string   // 64 hexadecimal digits, by which S3 shows the owner
+	Alias       string   `json:",omitempty"` // unique over all accounts
+	MFA         []string `json:",omitempty"` // keys of the root user's MFA devices
 }
 
 // Root is the ARN of the account's root user.
@@ -81,6 +85,15 @@ type User struct {
 	Attached []arn.ARN           `json:",omitempty"` // managed policies, in the order of attachment
 	Groups   []string            `json:",omitempty"` // keys of groups
 	Keys     int                 `json:",omitempty"` // how many access keys there are in KeysOf
+	MFA      []string            `json:",omitempty"` // keys of MFA devices
+	Holds    Holdings            `json:",omitzero"`
+}
+
+// Holdings are how many credentials of each kind a user has that are kept in tables
+// of their own. Who adds or takes away one writes the number, so that two who do it
+// at once see each other.
+type Holdings struct {
+	SSHPublicKeys, SigningCertificates, ServiceSpecificCredentials int
 }
 
 // A Group is an IAM group.
@@ -170,6 +183,9 @@ const (
 	RoleKind    Kind = "role"
 	PolicyKind  Kind = "policy"
 	ProfileKind Kind = "instance-profile"
+
+	MFADeviceKind         Kind = "mfa"
+	ServerCertificateKind Kind = "server-certificate"
 )
 
 // A Use is the last use of an access key or a role.
@@ -183,6 +199,9 @@ type Use struct {
 // who make or delete an entity, so that two who do it at once see each other.
 type Counts struct {
 	Users, Groups, Roles, Policies, Profiles int
+
+	MFADevices, MFADevicesInUse int `json:",omitempty"`
+	ServerCertificates          int `json:",omitempty"`
 }
 
 // UserByID finds a user by unique id; nil if there is none.
