@@ -82,6 +82,19 @@ func instant(t time.Time) (policy.Value, bool) {
 	return policy.String(t.UTC().Format("2006-01-02T15:04:05Z")), !t.IsZero()
 }
 
+// mfa is when the caller proved who they are with a code of an MFA device, zero when
+// they did not: with this call, or when their session began. Of long-term credentials
+// without a code it is not known.
+func (r *Request) mfa() (at time.Time, known bool) {
+	if !r.Call.MFA.IsZero() {
+		return r.Call.MFA, true
+	}
+	if s := r.Call.Caller.Session; s != nil {
+		return s.MFA, true
+	}
+	return time.Time{}, false
+}
+
 func (r *Request) signed() bool { return r.Call.Caller.Type != identity.Anonymous }
 
 var globalKeys = lowered([]globalKey{
@@ -137,14 +150,14 @@ var globalKeys = lowered([]globalKey{
 	}},
 	// Absent with long-term credentials: the documented idiom is Deny with BoolIfExists false.
 	{name: "aws:MultiFactorAuthPresent", from: "session", value: func(r *Request) (policy.Value, bool) {
-		if s := r.Call.Caller.Session; s != nil {
-			return truth(!s.MFA.IsZero())
+		if at, known := r.mfa(); known {
+			return truth(!at.IsZero())
 		}
 		return policy.Value{}, false
 	}},
 	{name: "aws:MultiFactorAuthAge", from: "session", value: func(r *Request) (policy.Value, bool) {
-		if s := r.Call.Caller.Session; s != nil && !s.MFA.IsZero() {
-			return text(strconv.FormatInt(int64(r.Call.Time.Sub(s.MFA)/time.Second), 10))
+		if at, _ := r.mfa(); !at.IsZero() {
+			return text(strconv.FormatInt(int64(r.Call.Time.Sub(at)/time.Second), 10))
 		}
 		return policy.Value{}, false
 	}},

@@ -24,7 +24,7 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 	d := &deliberation{server: s, call: c, op: op}
 	d.asked = d.room[:0]
 	c.Authorize = d.one
-	if err := d.all(in); err != nil {
+	if err := d.all(ctx, in); err != nil {
 		return nil, d.recorded(ctx, in, nil, err)
 	}
 	if !op.Reads() {
@@ -85,11 +85,14 @@ type deliberation struct {
 const maxAsked = 64
 
 // all decides whether the call may be made at all.
-func (d *deliberation) all(in any) error {
+func (d *deliberation) all(ctx context.Context, in any) error {
 	if err := authz.Barred(d.call, d.op); err != nil {
 		return err
 	}
 	if err := d.op.Before(d.call, in); err != nil {
+		return err
+	}
+	if err := d.op.Authenticate(ctx, d.call, in); err != nil {
 		return err
 	}
 	checks := d.op.Checks(d.call, in)

@@ -47,6 +47,7 @@ type Call struct {
 	RequestID string
 	Region    string
 	Source    Source
+	MFA       time.Time // when a code of an MFA device that came with the call was accepted; zero without one
 
 	// Authorize decides one more permission, for answers that differ by item. It
 	// returns nil or the refusal to answer with; either is recorded. Pairs are the
@@ -196,6 +197,7 @@ type Op struct {
 
 	do     func(context.Context, *Call, any) (any, error)
 	before func(*Call, any) error
+	mfa    func(context.Context, *Call, any) error
 	in     reflect.Type
 	reads  bool
 	data   bool
@@ -259,6 +261,16 @@ func (op *Op) Before(c *Call, in any) error {
 	return op.before(c, in)
 }
 
+// Authenticate accepts or refuses the code of an MFA device that came with the
+// call. It comes after Before, so that no code is spent on a call that cannot be,
+// and before the decision, for which it is a fact about the caller.
+func (op *Op) Authenticate(ctx context.Context, c *Call, in any) error {
+	if op.mfa == nil {
+		return nil
+	}
+	return op.mfa(ctx, c, in)
+}
+
 // Do calls the handler. Who calls Do has decided and recorded.
 func (op *Op) Do(ctx context.Context, c *Call, in any) (any, error) {
 	if op.Declined != "" {
@@ -273,6 +285,7 @@ type Row struct {
 	in, out reflect.Type
 	do      func(context.Context, *Call, any) (any, error)
 	before  func(*Call, any) error
+	mfa     func(context.Context, *Call, any) error
 	needs   []*Need
 	data    bool
 	open    bool
@@ -284,22 +297,31 @@ type none struct{}
 // Handle is a row: a handler, the resource that its action is authorised on, and
 // what more bears on it.
 func Handle[In, Out any](f func(context.Context, *Call, *In) (*Out, error), on Resource, clauses ...Clause) Row {
-	r := Open(f)
+	r := open(f)
 	b := &builder{in: r.in, row: &r, need: &Need{on: on(r.in)}}
 	r.needs = append(r.needs, b.need)
 	for _, clause := range clauses {
 		clause(b)
 	}
-	r.open = false
 	return r
 }
 
-// Open is the row of an operation that needs a signature but no permission.
-func Open[In, Out any](f func(context.Context, *Call, *In) (*Out, error)) Row {
+// Open is the row of an operation that needs a signature but no permission. Clauses
+// that say more of a permission have no effect on it.
+func Open[In, Out any](f func(context.Context, *Call, *In) (*Out, error), clauses ...Clause) Row {
+	r := open(f)
+	r.open = true
+	b := &builder{in: r.in, row: &r, need: &Need{}}
+	for _, clause := range clauses {
+		clause(b)
+	}
+	return r
+}
+
+func open[In, Out any](f func(context.Context, *Call, *In) (*Out, error)) Row {
 	return Row{
-		in:   reflect.TypeFor[In](),
-		out:  reflect.TypeFor[Out](),
-		open: true,
+		in:  reflect.TypeFor[In](),
+		out: reflect.TypeFor[Out](),
 		do: func(ctx context.Context, c *Call, in any) (any, error) {
 			out, err := f(ctx, c, in.(*In))
 			if err != nil {
@@ -397,6 +419,27 @@ func Before[In any](f func(*Call, *In) error) Clause {
 	}
 }
 
+// MFA lets calls prove who makes them with a code of an MFA device, in the fields
+// SerialNumber and TokenCode. spend accepts a code, and no code twice; it is asked
+// when either field is there, and its error is the answer.
+func MFA(spend func(ctx context.Context, c *Call, serial, code string) error) Clause {
+	return func(b *builder) {
+		serialNumber, tokenCode := fieldOf(b.in, "SerialNumber"), fieldOf(b.in, "TokenCode")
+		b.row.mfa = func(ctx context.Context, c *Call, in any) error {
+			serial, named := serialNumber(in)
+			code, given := tokenCode(in)
+			if !named && !given {
+				return nil
+			}
+			if err := spend(ctx, c, serial, code); err != nil {
+				return err
+			}
+			c.MFA = c.Time
+			return nil
+		}
+	}
+}
+
 // PerItem is for operations on many things each of which is decided by itself: the
 // handler asks for each with Call.Authorize, and does nothing that it has not asked.
 func PerItem(b *builder) { b.need.perItem = true }
@@ -443,7 +486,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		if s.ops[name] != nil {
 			fail("%s is there twice", name)
 		}
-		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, in: row.in,
+		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, mfa: row.mfa, in: row.in,
 			reads: reads(name), data: row.data}
 	}
 	for _, row := range rows {
