@@ -22,13 +22,17 @@ type page[T any] struct {
 	Marker string // where the next page begins, when there is one
 }
 
-const defaultItems = 100 // AWS's MaxItems when the caller gives none
+const (
+	defaultItems = 100  // AWS's MaxItems when the caller gives none
+	markerPrefix = "a:" // tells a marker from a word that happens to be base64
+)
 
 // paged cuts a page out of a list. The marker is the last key of the page before,
 // so that a list which changes meanwhile loses or repeats nothing else.
 func paged[T any](marker string, max *int32, items list[T]) (page[T], error) {
 	after, err := base64.URLEncoding.DecodeString(marker)
-	if err != nil {
+	key, ours := strings.CutPrefix(string(after), markerPrefix)
+	if err != nil || marker != "" && !ours {
 		return page[T]{}, api.ValidationError("Invalid Marker.")
 	}
 	limit := defaultItems
@@ -37,12 +41,12 @@ func paged[T any](marker string, max *int32, items list[T]) (page[T], error) {
 	}
 	p := page[T]{Items: []T{}}
 	last := ""
-	for key, item := range items(string(after)) {
+	for at, item := range items(key) {
 		if len(p.Items) == limit {
-			p.More, p.Marker = true, base64.URLEncoding.EncodeToString([]byte(last))
+			p.More, p.Marker = true, base64.URLEncoding.EncodeToString([]byte(markerPrefix+last))
 			break
 		}
-		p.Items, last = append(p.Items, item), key
+		p.Items, last = append(p.Items, item), at
 	}
 	return p, nil
 }
