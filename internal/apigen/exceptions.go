@@ -54,6 +54,9 @@ var encoded = []exception{
 // secret members must not be recorded, though the model does not mark them sensitive.
 var secret = []exception{
 	{"sts", "Credentials.SessionToken", "", "CloudTrail prints it; a record of ours never holds what opens a session"},
+	{"sts", "*.TokenCode", "", "a code that was refused may be a right one with a wrong serial number"},
+	{"iam", "*.AuthenticationCode1", "", "as TokenCode"},
+	{"iam", "*.AuthenticationCode2", "", "as TokenCode"},
 }
 
 // recorded members have another name in CloudTrail's records than in the model.

@@ -616,8 +616,8 @@ type DisableOutboundWebIdentityFederationOutput struct{}
 type EnableMFADeviceInput struct {
 	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SerialNumber        string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
-	AuthenticationCode1 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
-	AuthenticationCode2 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
+	AuthenticationCode1 string `wire:",req,sensitive" min:"6" max:"6" pattern:"[\\d]+"`
+	AuthenticationCode2 string `wire:",req,sensitive" min:"6" max:"6" pattern:"[\\d]+"`
 }
 
 type EnableMFADeviceOutput struct{}
@@ -1475,8 +1475,8 @@ type ResetServiceSpecificCredentialOutput struct {
 type ResyncMFADeviceInput struct {
 	UserName            string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
 	SerialNumber        string `wire:",req" min:"9" max:"256" pattern:"[\\w+=/:,.@-]+"`
-	AuthenticationCode1 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
-	AuthenticationCode2 string `wire:",req" min:"6" max:"6" pattern:"[\\d]+"`
+	AuthenticationCode1 string `wire:",req,sensitive" min:"6" max:"6" pattern:"[\\d]+"`
+	AuthenticationCode2 string `wire:",req,sensitive" min:"6" max:"6" pattern:"[\\d]+"`
 }
 
 type ResyncMFADeviceOutput struct{}

@@ -42,7 +42,7 @@ type AssumeRoleInput struct {
 	ExternalId              string            `min:"2" max:"1224" pattern:"[\\w+=,.@:\\/-]*"`
 	MinimumSessionTokenSize *int32            `min:"0" max:"4096"`
 	SerialNumber            string            `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
-	TokenCode               string            `min:"6" max:"6" pattern:"[\\d]*"`
+	TokenCode               string            `wire:",sensitive" min:"6" max:"6" pattern:"[\\d]*"`
 	SourceIdentity          string            `min:"2" max:"64" pattern:"[\\w+=,.@-]*"`
 	ProvidedContexts        []ProvidedContext `min:"1" max:"5"`
 }
@@ -166,7 +166,7 @@ type GetFederationTokenOutput struct {
 type GetSessionTokenInput struct {
 	DurationSeconds         *int32 `min:"900" max:"129600"`
 	SerialNumber            string `min:"9" max:"256" pattern:"[\\w+=/:,.@-]*"`
-	TokenCode               string `min:"6" max:"6" pattern:"[\\d]*"`
+	TokenCode               string `wire:",sensitive" min:"6" max:"6" pattern:"[\\d]*"`
 	MinimumSessionTokenSize *int32 `min:"0" max:"4096"`
 }
 
