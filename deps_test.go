@@ -61,7 +61,7 @@ const outside = `
 	github.com/google/btree          store
 
 	# Credentials.
-	github.com/pquerna/otp           identity
+	github.com/pquerna/otp           identity aws/iam awstest
 
 	# The program.
 	github.com/spf13/cobra           cmd/iamd

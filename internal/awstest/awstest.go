@@ -83,6 +83,9 @@
 //		set id=Role.RoleId. From an error: Code, Message, Status, RequestId.
 //	advance DURATION
 //		moves the clock of the server and of its clients: advance 1h.
+//	totp NAME SEED [DURATION]
+//		sets a variable to the code that an authenticator app with this seed, in base32,
+//		shows by the server's clock now, or so long from now: totp next $seed 30s.
 //	restart
 //		stops the server and starts it again on the same data.
 //	region NAME

@@ -26,6 +26,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/pquerna/otp/totp"
 	"golang.org/x/tools/txtar"
 
 	"github.com/iamd-dev/iamd/internal/audit"
@@ -173,6 +174,7 @@ var commands = map[string]command{
 	"set":     {(*script).set, false, 1, 1},
 	"advance": {(*script).advance, false, 1, 1},
 	"restart": {func(s *script, _ bool, _ []string) error { s.server.Restart(); return nil }, false, 0, 0},
+	"totp":    {(*script).totp, false, 2, 3},
 	"region":  {func(s *script, _ bool, a []string) error { s.region = a[0]; return nil }, false, 1, 1},
 	"header":  {(*script).header, false, 0, -1},
 	"presign": {(*script).presign, false, 2, -1},
@@ -682,6 +684,27 @@ func (s *script) advance(_ bool, args []string) error {
 		return fmt.Errorf("%q is not a time to go forward, such as 1h30m", args[0])
 	}
 	s.server.Advance(d)
+	return nil
+}
+
+// totp computes what an authenticator app with the seed shows.
+func (s *script) totp(_ bool, args []string) error {
+	name, at := args[0], s.server.Now()
+	if variable.FindString("$"+name) != "$"+name {
+		return fmt.Errorf("%s cannot name a variable", name)
+	}
+	if len(args) == 3 {
+		d, err := time.ParseDuration(args[2])
+		if err != nil {
+			return fmt.Errorf("%q is not a time from now, such as 30s or -1m", args[2])
+		}
+		at = at.Add(d)
+	}
+	code, err := totp.GenerateCode(args[1], at)
+	if err != nil {
+		return err
+	}
+	s.vars[name] = code
 	return nil
 }
 

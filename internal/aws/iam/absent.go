@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
-	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 )
 
@@ -12,10 +11,6 @@ import (
 // ask before they delete a user, and must not fail because of it.
 func absent() []service.Row {
 	return []service.Row{
-		service.Handle(func(_ context.Context, c *service.Call, in *api.ListMFADevicesInput) (*api.ListMFADevicesOutput, error) {
-			_, err := userOrSelf(c.State, c, in.UserName)
-			return &api.ListMFADevicesOutput{MFADevices: []api.MFADevice{}}, err
-		}, user),
 		service.Handle(func(_ context.Context, c *service.Call, in *api.ListSSHPublicKeysInput) (*api.ListSSHPublicKeysOutput, error) {
 			_, err := userOrSelf(c.State, c, in.UserName)
 			return &api.ListSSHPublicKeysOutput{SSHPublicKeys: []api.SSHPublicKeyMetadata{}}, err
@@ -45,11 +40,6 @@ func absent() []service.Row {
 		service.Handle(func(_ context.Context, c *service.Call, in *api.GetAccountPasswordPolicyInput) (*api.GetAccountPasswordPolicyOutput, error) {
 			return nil, api.NoSuchEntity("The Password Policy with domain name %s cannot be found.", c.Account)
 		}, service.Any),
-		service.Handle(func(context.Context, *service.Call, *api.ListVirtualMFADevicesInput) (*api.ListVirtualMFADevicesOutput, error) {
-			return &api.ListVirtualMFADevicesOutput{VirtualMFADevices: []api.VirtualMFADevice{}}, nil
-		}, service.On(func(c *service.Call, _ *api.ListVirtualMFADevicesInput) []service.Target {
-			return []service.Target{{ARN: "*", Text: entityARN(c.Account, "mfa", "/", "")}}
-		})),
 		service.Handle(func(context.Context, *service.Call, *api.ListServerCertificatesInput) (*api.ListServerCertificatesOutput, error) {
 			return &api.ListServerCertificatesOutput{ServerCertificateMetadataList: []api.ServerCertificateMetadata{}}, nil
 		}, listing("server-certificate")),
@@ -63,11 +53,4 @@ func absent() []service.Row {
 			return &api.ListAccountAliasesOutput{AccountAliases: []string{}}, nil
 		}, service.Any),
 	}
-}
-
-func nameOf(u *identity.User) string {
-	if u == nil {
-		return "root"
-	}
-	return u.UserName
 }

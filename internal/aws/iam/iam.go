@@ -32,8 +32,8 @@
 //
 // # What is not here
 //
-// Passwords, MFA devices, certificates, SSH keys, service credentials, identity
-// providers and reports; declined.txt tells why, one line each. Of
+// Passwords, certificates, SSH keys, service credentials, identity providers and
+// reports; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
 package iam
@@ -111,6 +111,15 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.deleteAccessKey, user),
 		service.Handle(s.getAccessKeyLastUsed, userOfKey),
 
+		service.Handle(s.createVirtualMFADevice, newMFADevice, requestTags),
+		service.Handle(s.enableMFADevice, user),
+		service.Handle(s.resyncMFADevice, user),
+		service.Handle(s.deactivateMFADevice, user),
+		service.Handle(s.deleteVirtualMFADevice, mfaDevices.named),
+		service.Handle(s.getMFADevice, user),
+		service.Handle(s.listMFADevices, user),
+		service.Handle(s.listVirtualMFADevices, everyMFADevice),
+
 		service.Handle(s.createInstanceProfile, newProfile, requestTags),
 		service.Handle(s.getInstanceProfile, profile),
 		service.Handle(s.listInstanceProfiles, listing(identity.ProfileKind)),
@@ -137,6 +146,8 @@ func (s *Service) AWS() *service.Service {
 	rows = append(rows, tagging[api.TagRoleInput, api.UntagRoleInput, api.ListRoleTagsInput, api.ListRoleTagsOutput](s, roles)...)
 	rows = append(rows, tagging[api.TagPolicyInput, api.UntagPolicyInput, api.ListPolicyTagsInput, api.ListPolicyTagsOutput](s, policies)...)
 	rows = append(rows, tagging[api.TagInstanceProfileInput, api.UntagInstanceProfileInput, api.ListInstanceProfileTagsInput, api.ListInstanceProfileTagsOutput](s, profiles)...)
+
+	rows = append(rows, tagging[api.TagMFADeviceInput, api.UntagMFADeviceInput, api.ListMFADeviceTagsInput, api.ListMFADeviceTagsOutput](s, mfaDevices)...)
 
 	rows = append(rows, inline[api.PutUserPolicyInput, api.GetUserPolicyInput, api.GetUserPolicyOutput, api.ListUserPoliciesInput, api.ListUserPoliciesOutput, api.DeleteUserPolicyInput](s, users)...)
 	rows = append(rows, inline[api.PutGroupPolicyInput, api.GetGroupPolicyInput, api.GetGroupPolicyOutput, api.ListGroupPoliciesInput, api.ListGroupPoliciesOutput, api.DeleteGroupPolicyInput](s, groups)...)

@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
@@ -19,8 +20,9 @@ import (
 // need to know of it. Columns that do not apply are nil.
 type kind[T any] struct {
 	kind   identity.Kind // begins the resource part of the ARN: "instance-profile"
-	word   string        // what refusals call one: "instance profile"
+	word   string        // what refusals call one: "instance profile"; "" where they print the ARN
 	field  string        // the input's field that names one
+	byARN  bool          // it is named by its ARN, except when it is made
 	prefix string        // of unique ids
 
 	table   store.Table[T]
@@ -33,7 +35,8 @@ type kind[T any] struct {
 	quotaOf string // the quota's name in LimitExceeded
 
 	tags     func(*T) *[]api.Tag
-	exactTag bool // tag keys that differ in case are different keys
+	tagsOf   string // the quota's name in LimitExceeded
+	exactTag bool   // tag keys that differ in case are different keys
 	inline   func(*T) *map[string]identity.Document
 	inlines  func(*Quotas) int // characters of all inline policies together
 	attached func(*T) *[]arn.ARN
@@ -53,7 +56,7 @@ var users = &kind[identity.User]{
 	shown:   func(u *identity.User) (string, string, string) { return u.UserName, u.UserId, u.Arn },
 	count:   func(n *identity.Counts) *int { return &n.Users },
 	quota:   func(q *Quotas) int { return q.Users }, quotaOf: "UsersPerAccount",
-	tags:     func(u *identity.User) *[]api.Tag { return &u.Tags },
+	tags: func(u *identity.User) *[]api.Tag { return &u.Tags }, tagsOf: "TagsPerUser",
 	inline:   func(u *identity.User) *map[string]identity.Document { return &u.Inline },
 	inlines:  func(q *Quotas) int { return q.UserPolicySize },
 	attached: func(u *identity.User) *[]arn.ARN { return &u.Attached },
@@ -85,7 +88,7 @@ var roles = &kind[identity.Role]{
 	shown:   func(r *identity.Role) (string, string, string) { return r.RoleName, r.RoleId, r.Arn },
 	count:   func(n *identity.Counts) *int { return &n.Roles },
 	quota:   func(q *Quotas) int { return q.Roles }, quotaOf: "RolesPerAccount",
-	tags:     func(r *identity.Role) *[]api.Tag { return &r.Tags },
+	tags: func(r *identity.Role) *[]api.Tag { return &r.Tags }, tagsOf: "TagsPerRole",
 	inline:   func(r *identity.Role) *map[string]identity.Document { return &r.Inline },
 	inlines:  func(q *Quotas) int { return q.RolePolicySize },
 	attached: func(r *identity.Role) *[]arn.ARN { return &r.Attached },
@@ -101,7 +104,7 @@ var roles = &kind[identity.Role]{
 
 // Policies are named by ARN, except when they are made.
 var policies = &kind[identity.Policy]{
-	kind: identity.PolicyKind, word: "policy", field: "PolicyArn", prefix: identity.PolicyPrefix,
+	kind: identity.PolicyKind, word: "policy", field: "PolicyArn", byARN: true, prefix: identity.PolicyPrefix,
 	table: identity.Policies,
 	find: func(r store.Reader, account, name string) *identity.Policy {
 		if a := arn.ARN(name); a.Account() == account {
@@ -119,7 +122,7 @@ var policies = &kind[identity.Policy]{
 	shown:  func(p *identity.Policy) (string, string, string) { return p.PolicyName, p.PolicyId, p.Arn },
 	count:  func(n *identity.Counts) *int { return &n.Policies },
 	quota:  func(q *Quotas) int { return q.Policies }, quotaOf: "PoliciesPerAccount",
-	tags: func(p *identity.Policy) *[]api.Tag { return &p.Tags }, exactTag: true,
+	tags: func(p *identity.Policy) *[]api.Tag { return &p.Tags }, tagsOf: "TagsPerPolicy", exactTag: true,
 }
 
 var profiles = &kind[identity.Profile]{
@@ -133,7 +136,28 @@ var profiles = &kind[identity.Profile]{
 	},
 	count: func(n *identity.Counts) *int { return &n.Profiles },
 	quota: func(q *Quotas) int { return q.Profiles }, quotaOf: "InstanceProfilesPerAccount",
-	tags: func(p *identity.Profile) *[]api.Tag { return &p.Tags },
+	tags: func(p *identity.Profile) *[]api.Tag { return &p.Tags }, tagsOf: "TagsPerInstanceProfile",
+}
+
+// MFA devices are named by serial number, which is their ARN. Their names are unique
+// in the account, whatever the path.
+var mfaDevices = &kind[identity.MFADevice]{
+	kind: identity.MFADeviceKind, field: "SerialNumber", byARN: true,
+	table: identity.MFADevices,
+	find: func(r store.Reader, account, serial string) *identity.MFADevice {
+		if a := arn.ARN(serial); a.Account() == account {
+			return identity.MFADeviceBySerial(r, a)
+		}
+		return nil
+	},
+	missing: noSuch("MFA Device with serial number %s does not exist."),
+	exists:  func(string) *wire.Error { return api.EntityAlreadyExists("MFA device already exists.") },
+	shown: func(d *identity.MFADevice) (string, string, string) {
+		return d.Name, d.ID, d.SerialNumber
+	},
+	count: func(n *identity.Counts) *int { return &n.MFADevices },
+	quota: func(q *Quotas) int { return q.MFADevices }, quotaOf: "MFADevicesPerAccount",
+	tags: func(d *identity.MFADevice) *[]api.Tag { return &d.Tags }, tagsOf: "TagsPerMFADevice",
 }
 
 func byName[T any](t store.Table[T]) func(store.Reader, string, string) *T {
@@ -158,7 +182,7 @@ func (k *kind[T]) get(r store.Reader, c *service.Call, name string) (*T, error) 
 		return nil, k.missing(name)
 	}
 	if decided := k.find(c.State, c.Account, name); decided == nil || !k.same(v, decided) {
-		return nil, api.ConcurrentModification("The %s %s was changed while the request was processed. Submit your request again.", k.word, name)
+		return nil, api.ConcurrentModification("The %s %s was changed while the request was processed. Submit your request again.", cmp.Or(k.word, string(k.kind)), name)
 	}
 	return v, nil
 }

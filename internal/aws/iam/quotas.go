@@ -12,6 +12,8 @@ type Quotas struct {
 	VersionsPerPolicy int
 	TagsPerEntity     int
 
+	MFADevices, MFADevicesPerUser int
+
 	AttachedPerUser, AttachedPerGroup, AttachedPerRole int
 
 	PolicySize      int // a managed policy
@@ -27,6 +29,7 @@ func DefaultQuotas() Quotas {
 	return Quotas{
 		Users: 5000, Groups: 300, Roles: 1000, Policies: 1500, Profiles: 1000,
 		GroupsPerUser: 10, KeysPerUser: 2, VersionsPerPolicy: 5, TagsPerEntity: 50,
+		MFADevices: 5000, MFADevicesPerUser: 8,
 		AttachedPerUser: 10, AttachedPerGroup: 10, AttachedPerRole: 10,
 		PolicySize: 6144, UserPolicySize: 2048, GroupPolicySize: 5120, RolePolicySize: 10240, TrustPolicySize: 2048,
 	}

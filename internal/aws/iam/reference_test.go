@@ -14,6 +14,11 @@ func TestRowsHaveAllKeys(t *testing.T) {
 	reasons := map[string]string{
 		"iam:RoleTemplateARN":       "there are no role templates",
 		"iam:AssociatedResourceArn": "AWS lists no resource of AddRoleToInstanceProfile's that a role would be passed for",
+
+		"iam:RegisterSecurityKey":           "there are virtual MFA devices, and no security keys",
+		"iam:FIDO-certification":            "as iam:RegisterSecurityKey",
+		"iam:FIDO-FIPS-140-2-certification": "as iam:RegisterSecurityKey",
+		"iam:FIDO-FIPS-140-3-certification": "as iam:RegisterSecurityKey",
 	}
 	b := newBench(t, iam.Quotas{})
 	for op := range b.table.Ops {

@@ -19,12 +19,15 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 	if counts := identity.Counters.Get(c.State, c.Account); counts != nil {
 		n = *counts
 	}
-	versions, rootKeys := 0, 0
+	versions, rootKeys, rootMFA := 0, 0, 0
 	for _, p := range policies.all(c.State, c.Account, "")("") {
 		versions += len(p.Versions)
 	}
 	for range keysOf(c.State, identity.Key(c.Account, "")) {
 		rootKeys = 1 // present or not, AWS does not count them
+	}
+	if a := identity.Accounts.Get(c.State, c.Account); a != nil && len(a.MFA) > 0 {
+		rootMFA = 1
 	}
 	q := s.Quotas
 	summary := map[string]int32{}
@@ -41,9 +44,9 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 		"AttachedPoliciesPerUserQuota": q.AttachedPerUser, "AttachedPoliciesPerGroupQuota": q.AttachedPerGroup,
 		"AttachedPoliciesPerRoleQuota": q.AttachedPerRole,
 		"AccessKeysPerUserQuota":       q.KeysPerUser, "GroupsPerUserQuota": q.GroupsPerUser,
-		"AccountAccessKeysPresent": rootKeys, "AccountMFAEnabled": 0, "AccountPasswordPresent": 0,
+		"AccountAccessKeysPresent": rootKeys, "AccountMFAEnabled": rootMFA, "AccountPasswordPresent": 0,
 		"AccountSigningCertificatesPresent": 0, "SigningCertificatesPerUserQuota": 2,
-		"MFADevices": 0, "MFADevicesInUse": 0, "Providers": 0,
+		"MFADevices": n.MFADevices, "MFADevicesInUse": n.MFADevicesInUse, "Providers": 0,
 		"ServerCertificates": 0, "ServerCertificatesQuota": 20, "GlobalEndpointTokenVersion": 1,
 	} {
 		summary[name] = int32(value)

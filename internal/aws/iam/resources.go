@@ -24,6 +24,8 @@ var (
 	newGroup   = toBeMade(identity.GroupKind, "GroupName")
 	newRole    = toBeMade(identity.RoleKind, "RoleName")
 	newProfile = toBeMade(identity.ProfileKind, "InstanceProfileName")
+
+	newMFADevice = toBeMade(identity.MFADeviceKind, "VirtualMFADeviceName")
 )
 
 // named is the entity that the input names.
@@ -38,11 +40,14 @@ func (k *kind[T]) named(in reflect.Type) func(*service.Call, any) []service.Targ
 }
 
 func (k *kind[T]) target(c *service.Call, name string) service.Target {
-	t := service.Target{Text: k.word + " " + name}
+	var t service.Target
+	if k.word != "" {
+		t.Text = k.word + " " + name
+	}
 	if v := k.find(c.State, c.Account, name); v != nil {
 		_, _, a := k.shown(v)
 		t.ARN = arn.ARN(a)
-	} else if k.kind == identity.PolicyKind {
+	} else if k.byARN && arn.ARN(name).Service() == "iam" {
 		t.ARN = arn.ARN(name)
 	} else {
 		t.ARN = arn.ARN(entityARN(c.Account, k.kind, "/", name))
@@ -130,6 +135,10 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 	case identity.PolicyKind:
 		if p := identity.PolicyByARN(state, a); p != nil {
 			o = tagged(p.Tags)
+		}
+	case identity.MFADeviceKind:
+		if d := identity.MFADeviceBySerial(state, a); d != nil {
+			o = tagged(d.Tags)
 		}
 	case identity.ProfileKind:
 		if p := profiles.find(state, a.Account(), a.Resource()[strings.LastIndexByte(a.Resource(), '/')+1:]); p != nil && p.Arn == string(a) {

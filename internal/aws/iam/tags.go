@@ -28,7 +28,7 @@ func tagging[Tag, Untag, List, Listed, T any](s *Service, k *kind[T]) []service.
 		return nil, annotate(ctx, s, c, k, tagName(in), func(_ *store.Tx, v *T) error {
 			t := k.tags(v)
 			*t = merge(*t, tags(in), k.exactTag)
-			return within(len(*t), s.Quotas.TagsPerEntity, "TagsPer"+strings.TrimSuffix(strings.TrimSuffix(k.field, "Name"), "Arn"))
+			return within(len(*t), s.Quotas.TagsPerEntity, k.tagsOf)
 		})
 	}
 	untag := func(ctx context.Context, c *service.Call, in *Untag) (*none, error) {

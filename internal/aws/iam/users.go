@@ -44,13 +44,28 @@ func (s *Service) getUser(_ context.Context, c *service.Call, in *api.GetUserInp
 		return nil, err
 	}
 	if u == nil {
-		root := &api.User{Path: "/", UserId: c.Account, Arn: string(identity.RootARN(c.Account))}
-		if a := identity.Accounts.Get(c.State, c.Account); a != nil {
-			root.UserName, root.CreateDate = a.Name, a.Created.UTC()
-		}
-		return &api.GetUserOutput{User: root}, nil
+		return &api.GetUserOutput{User: rootUser(c)}, nil
 	}
 	return &api.GetUserOutput{User: &u.User}, nil
+}
+
+// rootUser is the root of the caller's account, shown as if it were a user.
+func rootUser(c *service.Call) *api.User {
+	root := &api.User{Path: "/", UserId: c.Account, Arn: string(identity.RootARN(c.Account))}
+	if a := identity.Accounts.Get(c.State, c.Account); a != nil {
+		root.UserName, root.CreateDate = a.Name, a.Created.UTC()
+	}
+	return root
+}
+
+// rootName is what the root is called where AWS shows a user name.
+const rootName = "root"
+
+func nameOf(u *identity.User) string {
+	if u == nil {
+		return rootName
+	}
+	return u.UserName
 }
 
 // userOrSelf is the user with the name, or without one the user who calls; nil for
@@ -151,6 +166,8 @@ func (s *Service) deleteUser(ctx context.Context, c *service.Call, in *api.Delet
 			return api.DeleteConflict("Cannot delete entity, must delete policies first.")
 		case u.Keys > 0:
 			return api.DeleteConflict("Cannot delete entity, must delete access keys first.")
+		case len(u.MFA) > 0:
+			return api.DeleteConflict("Cannot delete entity, must delete MFA device first.")
 		case len(u.Groups) > 0:
 			return api.DeleteConflict("Cannot delete entity, must remove users from group first.")
 		}
