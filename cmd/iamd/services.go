@@ -21,7 +21,7 @@ func tables() []store.Checker {
 func services(h *house) ([]*service.Service, error) {
 	all := []*service.Service{
 		(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
-		(&sts.Service{Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed}).AWS(),
 	}
 	if h.objects == nil {
 		return all, nil

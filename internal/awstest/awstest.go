@@ -249,7 +249,7 @@ func (s *Server) open() error {
 		Keyring: s.Keyring,
 		Services: []*service.Service{
 			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
-			(&stsservice.Service{Keyring: s.Keyring, Managed: authz.Managed}).AWS(),
+			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed}).AWS(),
 			buckets.AWS(),
 		},
 		Audit:          s.audit,

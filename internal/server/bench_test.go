@@ -84,7 +84,7 @@ func benched(b *testing.B) (*server.Server, *identity.AccessKey, identity.Secret
 		b.Fatal(err)
 	}
 	s, err := server.New(server.Config{DB: db, Keyring: keyring, Audit: log, Decisions: decisions, Services: []*service.Service{
-		(&iam.Service{DB: db, Keyring: keyring}).AWS(), (&sts.Service{Keyring: keyring, Managed: authz.Managed}).AWS(), buckets.AWS()}})
+		(&iam.Service{DB: db, Keyring: keyring}).AWS(), (&sts.Service{DB: db, Keyring: keyring, Managed: authz.Managed}).AWS(), buckets.AWS()}})
 	if err != nil {
 		b.Fatal(err)
 	}

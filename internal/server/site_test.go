@@ -86,7 +86,7 @@ func open(t testing.TB, change func(*server.Config)) *site {
 		DB: h.db, Keyring: h.keyring, Audit: h.audit, Decisions: decisions,
 		Services: []*service.Service{
 			(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
-			(&sts.Service{Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+			(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed}).AWS(),
 			buckets.AWS(),
 			h.probe.aws(),
 		},

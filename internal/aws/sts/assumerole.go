@@ -30,10 +30,6 @@ func (s *Service) checkAssumeRole(c *service.Call, in *api.AssumeRoleInput) erro
 	if c.Caller.Type == identity.RootUser {
 		return api.AccessDenied("Roles may not be assumed by root accounts.")
 	}
-	if in.SerialNumber != "" || in.TokenCode != "" {
-		// There are no MFA devices yet, so no code can be right.
-		return api.AccessDenied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
-	}
 	if len(in.ProvidedContexts) > 0 {
 		return api.ValidationError("iamd serves no context providers: ProvidedContexts must be empty")
 	}
@@ -72,6 +68,9 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 			return nil, api.ValidationError("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining.")
 		}
 	}
+	// Neither the caller's MFA nor a code that came with this call is passed on: trust
+	// policies ask for it, and "the temporary credentials returned by AssumeRole do not
+	// include MFA information in the context" (IAM User Guide, "Secure API access with MFA").
 	session := &identity.Session{
 		Type:           identity.AssumedRole,
 		Account:        arn.ARN(role.Arn).Account(),
@@ -90,7 +89,6 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 			}
 			session.SourceIdentity = from.SourceIdentity
 		}
-		session.MFA = from.MFA
 	}
 	for _, t := range in.Tags {
 		session.Tags = append(session.Tags, identity.SessionTag{Key: t.Key, Value: t.Value, Transitive: hasKey(in.TransitiveTagKeys, t.Key)})

@@ -21,14 +21,19 @@ func (s *Service) getCallerIdentity(ctx context.Context, c *service.Call, in *ap
 	return &api.GetCallerIdentityOutput{Account: c.Account, Arn: string(c.Caller.ARN), UserId: c.Caller.UserID}, nil
 }
 
-func (s *Service) getSessionToken(ctx context.Context, c *service.Call, in *api.GetSessionTokenInput) (*api.GetSessionTokenOutput, error) {
+// checkGetSessionToken is what AWS says before it looks at an MFA code.
+func (s *Service) checkGetSessionToken(c *service.Call, _ *api.GetSessionTokenInput) error {
 	if c.Caller.Session != nil {
-		return nil, api.AccessDenied("Cannot call GetSessionToken with session credentials")
+		return api.AccessDenied("Cannot call GetSessionToken with session credentials")
 	}
-	if in.SerialNumber != "" || in.TokenCode != "" {
-		return nil, api.AccessDenied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
-	}
+	return nil
+}
+
+func (s *Service) getSessionToken(ctx context.Context, c *service.Call, in *api.GetSessionTokenInput) (*api.GetSessionTokenOutput, error) {
 	session := &identity.Session{Type: c.Caller.Type, Account: c.Account, Issued: c.Time.Truncate(time.Second)}
+	if !c.MFA.IsZero() {
+		session.MFA = session.Issued
+	}
 	if c.Caller.User != nil {
 		session.Principal, session.Name = c.Caller.User.UserId, c.Caller.User.UserName
 	}

@@ -8,6 +8,9 @@
 // them; package authz says how. The session that comes out is sealed into its
 // token and stored nowhere (see identity.Keyring), so AssumeRole writes nothing
 // but its audit record.
+//
+// A code of an MFA device is spent before the decision, for which it is a fact about
+// the caller, and stays spent when the decision refuses: see mfa.go.
 package sts
 
 import (
@@ -26,6 +29,8 @@ var declined string
 
 // A Service is STS.
 type Service struct {
+	// DB is where MFA codes are spent.
+	DB *store.DB
 	// Keyring seals sessions and authorization messages.
 	Keyring *identity.Keyring
 	// Managed returns a managed policy's document, zero when there is none.
@@ -43,13 +48,13 @@ func (s *Service) AWS() *service.Service {
 
 	return service.New(api.Model, declined,
 		//             operation            on    and
-		service.Handle(s.assumeRole, role, service.Bare, service.Before(s.checkAssumeRole),
+		service.Handle(s.assumeRole, role, service.Bare, service.Before(s.checkAssumeRole), service.MFA(s.spendCode),
 			externalID, sessionName, sourceIdentity, transitive, service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.If(tagsSession), service.Bare, transitive, service.Tags("Tags")),
 			service.Also("sts:SetSourceIdentity", nil, service.If(setsSourceIdentity), service.Bare, sourceIdentity)),
 		service.Handle(s.getFederationToken, federated, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
-		service.Open(s.getSessionToken),
+		service.Open(s.getSessionToken, service.Before(s.checkGetSessionToken), service.MFA(s.spendCode)),
 		service.Open(s.getCallerIdentity),
 		service.Handle(s.getAccessKeyInfo, service.Any),
 		service.Handle(s.decodeAuthorizationMessage, service.Any),
