@@ -74,6 +74,9 @@ func naiveTrace(p *Policy, r *Request) []StatementTrace {
 					break
 				}
 			}
+			if t.Matched {
+				t.Statement = &p.Statements[i]
+			}
 		}
 		all = append(all, t)
 	}

@@ -65,6 +65,7 @@ package policy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"iter"
 	"slices"
 )
@@ -211,6 +212,28 @@ func (p *Policy) MarshalJSON() ([]byte, error) {
 	b.close(']')
 	b.close('}')
 	return b.Bytes(), nil
+}
+
+// MarshalJSON writes the statement as it stands in a document.
+func (s *Statement) MarshalJSON() ([]byte, error) {
+	var b printer
+	s.print(&b)
+	return b.Bytes(), nil
+}
+
+// UnmarshalJSON reads one statement of a document, whose lines and columns are
+// counted from its own beginning.
+func (s *Statement) UnmarshalJSON(text []byte) error {
+	const before = `{"Statement":`
+	p, err := Parse([]byte(before + string(text) + "}"))
+	if err != nil {
+		return err
+	}
+	if len(p.Statements) != 1 {
+		return errors.New("policy: not one statement")
+	}
+	*s = p.Statements[0]
+	return nil
 }
 
 func (s *Statement) print(b *printer) {

@@ -315,7 +315,7 @@ func TestTraceJSON(t *testing.T) {
 	g.Evaluate(&Request{Action: "s3:GetObject", Resource: "*"}, &trace)
 	got, err := json.Marshal(trace)
 	const want = `{"statements":[{"index":0,"sid":"Own","effect":"Allow","line":1,"column":41,"matched":false,"failed":"Condition","operator":"StringEquals","key":"aws:UserName","want":["alice"]},` +
-		`{"index":1,"effect":"Deny","line":1,"column":169,"matched":true}],"missing":["aws:username"]}`
+		`{"index":1,"effect":"Deny","line":1,"column":169,"matched":true,"statement":{"Effect":"Deny","Action":"*","Resource":"*"}}],"missing":["aws:username"]}`
 	if err != nil || string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -35,6 +35,9 @@ type StatementTrace struct {
 	Want     []string `json:"want,omitempty"`     // what the policy says, as written
 	Got      []string `json:"got,omitempty"`      // what the request has; nil when the key is absent
 	Note     string   `json:"note,omitempty"`     // what could not be evaluated, when that decided
+
+	// Statement is the statement itself, if it matched.
+	Statement *Statement `json:"statement,omitempty"`
 }
 
 // maxNearest is how many statements that do not match a Trace has.
@@ -168,7 +171,7 @@ func (x *explainer) statement(i int, t *StatementTrace) {
 		}
 		unsure = unsure || m == unknown
 	}
-	t.Matched = true
+	t.Matched, t.Statement = true, src
 	if unsure {
 		t.Note = "denies because a part of it cannot be evaluated"
 	}

@@ -86,6 +86,7 @@ func node(t *testing.T, dir, config string) string {
 // other at once for whoever sends the revision along, and neither decides by a
 // state that may be old.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	endpoint, stop := startEtcd(t)
 	config := "account: ['111122223333']\netcd:\n  endpoints: [" + endpoint + "]\n"
 	dirs := []string{t.TempDir(), t.TempDir()}

@@ -6,7 +6,7 @@
 //	aws sts get-caller-identity
 //	iamd credentials        # the same for a credential_process, also of a role's session
 //	iamd tour               # the stories of AssumeRole, played through the AWS SDK
-//	iamd explain REQUEST-ID # why a call was allowed or refused
+//	iamd explain REQUEST-ID # why a call was allowed or refused; also of CloudTrail records
 //	iamd can alice s3:GetObject s3://reports/q3.csv # what a running server would decide
 //	iamd simulate FILE...   # decisions by policies from files, held against what is expected
 //	iamd lint FILE...       # mistakes in policies

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -308,7 +309,7 @@ func reason(x *authz.Explanation) string {
 func (t *tour) details(account string) (*server.Details, error) {
 	as := *t.target
 	as.profile = rootPrefix + account
-	d, err := as.ask(t.ctx, t.lastRequest)
+	d, err := as.ask(t.ctx, http.MethodGet, "/"+t.lastRequest, nil)
 	if err != nil {
 		return nil, err
 	}

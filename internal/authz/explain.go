@@ -9,7 +9,8 @@ import (
 	"github.com/iamd-dev/iamd/policy"
 )
 
-// An Explanation tells how a decision came about. Its JSON form is stable.
+// An Explanation tells how a decision came about. Its JSON form is stable, and told
+// in docs/explain.md.
 type Explanation struct {
 	RequestID string             `json:"requestId"`
 	Time      time.Time          `json:"time"`
@@ -27,6 +28,7 @@ type Explanation struct {
 	Context   []ContextKey       `json:"context"`
 	Missing   []string           `json:"missing,omitempty"` // keys that conditions asked for and the request lacks
 	Changes   []Change           `json:"changes,omitempty"` // which together would turn a refusal into a permission
+	Notes     []string           `json:"notes,omitempty"`   // of a call that was made again of its record: what the record does not tell
 }
 
 // A LayerExplanation is one layer's part.
@@ -50,7 +52,7 @@ type PolicyExplanation struct {
 type ContextKey struct {
 	Key    string   `json:"key"`
 	Values []string `json:"values"`
-	From   string   `json:"from"` // principal, session, network, request, clock, resource
+	From   string   `json:"from"` // principal, session, network, request, call, clock, resource
 }
 
 // layer makes room for a layer and returns it; levels of one layer follow each other.

@@ -31,6 +31,25 @@ func (x *Explanation) WriteText(w io.Writer, color bool) error {
 	return err
 }
 
+// WriteContext writes the condition keys of the request, with where each came from.
+func (x *Explanation) WriteContext(w io.Writer, color bool) error {
+	p := &page{color: color}
+	p.line(0, paint(bold, "What conditions could ask for"))
+	width := 0
+	for _, k := range x.Context {
+		width = max(width, len(k.Key))
+	}
+	for _, k := range x.Context {
+		from := k.From
+		if from != "" {
+			from = "  (" + from + ")"
+		}
+		p.line(1, fmt.Sprintf("%-*s  ", width, k.Key), some(k.Values), paint(dim, from))
+	}
+	_, err := io.WriteString(w, p.String())
+	return err
+}
+
 func (x *Explanation) print(p *page) {
 	allowed := x.Decision == "allowed"
 	if allowed {
@@ -46,15 +65,20 @@ func (x *Explanation) print(p *page) {
 	if x.Event != "" && x.Event != string(x.Action) {
 		p.fact("for the call", x.Event, "")
 	}
-	p.fact("when", x.Time.UTC().Format("2006-01-02 15:04:05 UTC"), "")
+	if !x.Time.IsZero() {
+		p.fact("when", x.Time.UTC().Format("2006-01-02 15:04:05 UTC"), "")
+	}
 	if x.RequestID != "" {
 		p.fact("request id", x.RequestID, "")
+	}
+	for _, note := range x.Notes {
+		p.fact("note", note, "")
 	}
 
 	decided := false
 	for i := range x.Layers {
 		l := &x.Layers[i]
-		decides := l.Layer == x.DecidedBy && !decided
+		decides := l.Layer != NoLayer && l.Layer == x.DecidedBy && !decided
 		decided = decided || decides
 		p.line(0)
 		p.layer(l, decides, allowed)
@@ -114,7 +138,11 @@ func (p *page) layer(l *LayerExplanation, decides, allowed bool) {
 	if decides {
 		arrow = paint(dim, "  ← this decides")
 	}
-	p.line(0, mark, paint(bold, l.Layer.String()), ": ", says, arrow)
+	name := l.Layer.String()
+	if l.Layer == NoLayer { // of a decoded message, which does not name kinds of policy
+		name = "policies"
+	}
+	p.line(0, mark, paint(bold, name), ": ", says, arrow)
 	for i := range l.Policies {
 		p.policy(&l.Policies[i], l.Verdict)
 	}
@@ -174,6 +202,9 @@ func named(s policy.StatementTrace) string {
 
 // where is what a statement is and where it stands.
 func where(s policy.StatementTrace) painted {
+	if s.Line == 0 {
+		return paint(dim, " ("+s.Effect+")")
+	}
 	return paint(dim, fmt.Sprintf(" (%s, line %d column %d)", s.Effect, s.Line, s.Column))
 }
 

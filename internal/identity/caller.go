@@ -77,8 +77,8 @@ func AssumedRoleARN(account, role, session string) arn.ARN {
 	return arn.ARN("arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session)
 }
 
-// sessionCaller is who holds a session now: nil when its role or user is no more.
-func sessionCaller(r store.Reader, s *Session) *Caller {
+// SessionCaller is who holds a session now: nil when its role or user is no more.
+func SessionCaller(r store.Reader, s *Session) *Caller {
 	c := &Caller{Account: s.Account, AccessKeyID: s.AccessKeyID, Session: s}
 	switch s.Type {
 	case AssumedRole:

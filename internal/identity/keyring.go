@@ -304,7 +304,7 @@ func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Tim
 		if !now.Before(s.Expires) {
 			return nil, Secret{}, ErrExpiredToken
 		}
-		c := sessionCaller(r, s)
+		c := SessionCaller(r, s)
 		if c == nil || Accounts.Get(r, s.Account) == nil {
 			return nil, Secret{}, ErrInvalidToken
 		}

@@ -16,7 +16,12 @@ type GetRequestAuthorizationDetailsInput struct {
 	RequestID string
 }
 
-// Details is the answer of GET /authorization-details/{request id}.
+// GetEventAuthorizationDetailsInput is what POST /authorization-details asks for.
+type GetEventAuthorizationDetailsInput struct {
+	Event []byte // a CloudTrail record
+}
+
+// Details is the answer of both.
 type Details struct {
 	// Explanations are of the call's decisions, in the order in which they were made.
 	Explanations []*authz.Explanation `json:"explanations"`
@@ -24,19 +29,25 @@ type Details struct {
 	EncodedMessage string `json:"encodedMessage,omitempty"`
 }
 
-// detailsModel is of a service with one operation, which has no codec: its answer is
-// written by serveDetails.
+// detailsModel is of a service with two operations, which has no codec: its answers
+// are written by serveDetails.
 func detailsModel() *wire.Model {
 	return &wire.Model{Name: detailsService, SigningName: detailsService, Protocol: wire.RESTJSON, Operations: []wire.Operation{{
+		Name: "GetEventAuthorizationDetails", Method: http.MethodPost, URI: "/authorization-details",
+		In: wire.Type[GetEventAuthorizationDetailsInput](), Out: wire.Type[Details](),
+	}, {
 		Name: "GetRequestAuthorizationDetails", Method: http.MethodGet, URI: "/authorization-details/{RequestID}",
 		In: wire.Type[GetRequestAuthorizationDetailsInput](), Out: wire.Type[Details](),
 	}}}
 }
 
-// detailsOp is the operation, authorised and recorded like any other.
-func (s *Server) detailsOp() *service.Op {
-	table := service.New(detailsModel(), "", service.Handle(s.getDetails, service.Any, service.Action("iam:GetRequestAuthorizationDetails")))
-	return table.Op("GetRequestAuthorizationDetails")
+// detailsTable are the operations, authorised and recorded like any other.
+func (s *Server) detailsTable() *service.Service {
+	permission := service.Action("iam:GetRequestAuthorizationDetails")
+	return service.New(detailsModel(), "",
+		service.Handle(s.getDetails, service.Any, permission),
+		service.Handle(s.explainEvent, service.Any, permission),
+	)
 }
 
 // getDetails explains a past call to the account that called or the one whose resource it was.
@@ -56,8 +67,21 @@ func (s *Server) getDetails(_ context.Context, c *service.Call, in *GetRequestAu
 	return &Details{Explanations: all, EncodedMessage: message}, nil
 }
 
-func (x *exchange) serveDetails(c *service.Call) error {
-	out, err := x.server.Invoke(x.r.Context(), c, x.server.details, &GetRequestAuthorizationDetailsInput{x.route.details})
+// explainEvent decides the call of a record again.
+func (s *Server) explainEvent(_ context.Context, c *service.Call, in *GetEventAuthorizationDetailsInput) (*Details, error) {
+	all, err := s.decideAgain(c, in.Event)
+	if err != nil {
+		return nil, err
+	}
+	return &Details{Explanations: all}, nil
+}
+
+func (x *exchange) serveDetails(c *service.Call, body []byte) error {
+	op, in := "GetRequestAuthorizationDetails", any(&GetRequestAuthorizationDetailsInput{x.route.details})
+	if x.r.Method == http.MethodPost {
+		op, in = "GetEventAuthorizationDetails", &GetEventAuthorizationDetailsInput{body}
+	}
+	out, err := x.server.Invoke(x.r.Context(), c, x.server.details.Op(op), in)
 	if refused, ok := errors.AsType[*wire.Error](err); ok && refused.Code == "AccessDenied" {
 		refused.Code = "AccessDeniedException" // as JSON services name it
 	}

@@ -17,7 +17,8 @@ type route struct {
 	svc     *service.Service
 	op      *service.Op
 	err     error  // why there is no operation; told after authentication
-	details string // request id of GET /authorization-details
+	toolbox bool   // it is for /authorization-details, which no service has
+	details string // the request id of GET
 }
 
 // detailsService signs GET /authorization-details; the name is AWS's.
@@ -28,11 +29,14 @@ func (s *Server) routeService(r *http.Request) (route, error) {
 	_, _, name, _ := sigv4.Claimed(r)
 	switch {
 	case name == detailsService:
+		if r.Method == http.MethodPost && r.URL.Path == "/authorization-details" {
+			return route{toolbox: true}, nil
+		}
 		id, ok := strings.CutPrefix(r.URL.Path, "/authorization-details/")
 		if !ok || r.Method != http.MethodGet || id == "" {
-			return route{}, &wire.Error{Code: "UnknownOperationException", Status: 404, Message: "There is only GET /authorization-details/{request id}."}
+			return route{}, &wire.Error{Code: "UnknownOperationException", Status: 404, Message: "There are only GET /authorization-details/{request id} and POST /authorization-details."}
 		}
-		return route{details: id}, nil
+		return route{toolbox: true, details: id}, nil
 	case name != "":
 		if svc := s.services[name]; svc != nil {
 			return route{svc: svc}, nil
@@ -65,7 +69,7 @@ func (t *route) streams() bool { return t.svc != nil && t.svc.Model.Protocol == 
 
 // find finds the operation. That there is none is kept in err, for after authentication.
 func (t *route) find(r *http.Request, body []byte, hosts []string) {
-	if t.details != "" {
+	if t.toolbox {
 		return
 	}
 	var op *wire.Operation
@@ -94,7 +98,7 @@ func (t *route) region(signed string) string {
 // scope is what the signature must be scoped to. Any region will do: SDKs that are
 // given an endpoint sign calls of global services for the region they are set to.
 func (t *route) scope() sigv4.Scope {
-	if t.details != "" {
+	if t.toolbox {
 		return sigv4.Scope{Service: detailsService, Family: sigv4.RESTJSON}
 	}
 	m := t.svc.Model
@@ -115,7 +119,7 @@ func (t *route) scope() sigv4.Scope {
 // model is the model in whose form errors are written; where there is none, a plain REST-XML one.
 func (t *route) model() *wire.Model {
 	switch {
-	case t.details != "":
+	case t.toolbox:
 		return detailsModel()
 	case t.svc != nil:
 		return t.svc.Model

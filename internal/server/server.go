@@ -13,7 +13,9 @@
 // tells them apart; calls without a signature are told apart by their form.
 // Beside them the server answers /healthz, /readyz and /metrics, and
 // GET /authorization-details/{request id} (signing name iam-toolbox), which
-// explains a past decision to the account that it concerned.
+// explains a past decision to the account that it concerned, and
+// POST /authorization-details, which makes the call of a CloudTrail record again and
+// decides it by the policies of now.
 package server
 
 import (
@@ -76,7 +78,7 @@ type Server struct {
 	Config
 	services map[string]*service.Service // by signing name
 	prefixes map[string]*service.Service // by the service part of ARNs and actions
-	details  *service.Op                 // GET /authorization-details
+	details  *service.Service            // /authorization-details
 	verifier sigv4.Verifier
 	metrics  *metrics
 	uses     uses
@@ -99,7 +101,7 @@ func New(cfg Config) (*Server, error) {
 		s.services[svc.Model.SigningName] = svc
 		s.prefixes[svc.Model.Name] = svc
 	}
-	s.details = s.detailsOp()
+	s.details = s.detailsTable()
 	s.verifier = sigv4.Verifier{Lookup: s.lookup, Now: cfg.Now}
 	return s, nil
 }
@@ -202,8 +204,8 @@ func (x *exchange) serve() error {
 	}
 	call := s.newCall(r, x.id, signature, x.started)
 	call.Region = x.route.region(signature.Region)
-	if x.route.details != "" {
-		return x.serveDetails(call)
+	if x.route.toolbox {
+		return x.serveDetails(call, body)
 	}
 	op := x.route.op
 	s.used(call, op.Service.Model.SigningName)

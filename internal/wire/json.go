@@ -61,6 +61,7 @@ type jsonReader struct {
 	*json.Decoder
 	faults faults
 	depth  int
+	record bool // names and times are those of records
 }
 
 // structure reads the members of an object up to its end.
@@ -76,6 +77,9 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 			return err
 		}
 		i, ok := p.byWire[name]
+		if d.record {
+			i, ok = p.byRecord(name)
+		}
 		if !ok {
 			if err := d.skip(); err != nil {
 				return err
@@ -215,6 +219,14 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 			v.SetMapIndex(k, e)
 		}
 	default:
+		if text, ok := token.(string); ok && d.record && t.kind == kindTime {
+			at, err := time.Parse(recordTime, text)
+			if err != nil {
+				return wrong()
+			}
+			v.Set(reflect.ValueOf(at))
+			return true, nil
+		}
 		if !setJSON(t, v, token) {
 			return wrong()
 		}

@@ -102,6 +102,16 @@ func planOf(t reflect.Type) *plan {
 	return p
 }
 
+// byRecord finds a member by its name in records.
+func (p *plan) byRecord(name string) (int, bool) {
+	for i := range p.fields {
+		if f := &p.fields[i]; f.record == name && f.kind != kindStream && f.kind != kindBlob {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
 func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 	if p := made[t]; p != nil {
 		return p

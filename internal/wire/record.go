@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"math"
 	"reflect"
 	"strconv"
@@ -32,6 +34,23 @@ func AppendJSON(dst []byte, v any, opt JSONOptions) []byte {
 		return append(dst, "null"...)
 	}
 	return appendObject(dst, planOf(s.Type()), s, opt)
+}
+
+// ReadRecord fills an input, given as a pointer, from what a record has of it: it is
+// the inverse of AppendJSON, as far as records go. Members that the input does not
+// have are passed over. It is an error if what is there is not of the member's type,
+// or if a member is missing or is none that a request could have had.
+func ReadRecord(record []byte, in any) error {
+	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(record)), record: true}
+	d.UseNumber()
+	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+		return serialization("The parameters of a record are an object.")
+	}
+	v := reflect.ValueOf(in).Elem()
+	if err := d.structure(planOf(v.Type()), v, nil); err != nil {
+		return err
+	}
+	return d.faults.err()
 }
 
 func appendObject(dst []byte, p *plan, s reflect.Value, opt JSONOptions) []byte {

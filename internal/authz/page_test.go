@@ -1,0 +1,57 @@
+package authz
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// docs/explain.md promises the JSON form of an explanation. This test holds it to
+// that: the example is one, and every member that there is stands on the page.
+func TestExplanationPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/explain.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(page), "```json\n")
+	example, _, ok2 := strings.Cut(example, "\n```")
+	if !ok || !ok2 {
+		t.Fatal("the page has no example")
+	}
+	var x Explanation
+	d := json.NewDecoder(strings.NewReader(example))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&x); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(&x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want bytes.Buffer
+	if err := json.Compact(&want, []byte(example)); err != nil {
+		t.Fatal(err)
+	}
+	if string(b) != want.String() {
+		t.Errorf("the example is written as\n%s\nand not as\n%s", b, &want)
+	}
+	for _, typ := range []reflect.Type{reflect.TypeFor[Explanation](), reflect.TypeFor[LayerExplanation](), reflect.TypeFor[PolicyExplanation](),
+		reflect.TypeFor[policy.StatementTrace](), reflect.TypeFor[ContextKey](), reflect.TypeFor[Change]()} {
+		for i := range typ.NumField() {
+			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+			if !strings.Contains(string(page), "`"+name+"`") {
+				t.Errorf("%s of %s is not on the page", name, typ)
+			}
+		}
+	}
+	for i := range globalKeys {
+		if from := globalKeys[i].from; !strings.Contains(string(page), "`"+from+"`") {
+			t.Errorf("%s, where %s comes from, is not on the page", from, globalKeys[i].name)
+		}
+	}
+}
