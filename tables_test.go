@@ -176,7 +176,7 @@ var samples = map[string]string{
 	"PolicyArn":                   "arn:aws:iam::" + account + ":policy/sample",
 	"PermissionsBoundary":         "arn:aws:iam::" + account + ":policy/sample",
 	"PolicySourceArn":             "arn:aws:iam::" + account + ":user/sample",
-	"Arn":                         "arn:aws:iam::" + account + ":policy/sample",
+	"Arn":                         "arn:aws:iam::" + account + ":user/sample",
 	"arn":                         "arn:aws:iam::" + account + ":policy/sample",
 	"SerialNumber":                "arn:aws:iam::" + account + ":mfa/sample",
 	"OpenIDConnectProviderArn":    "arn:aws:iam::" + account + ":oidc-provider/sample",

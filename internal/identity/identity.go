@@ -45,6 +45,7 @@ var (
 	HeldBy   = store.NewTable[struct{}]("heldby")  // Key(account, role) + "/" + folded name of an instance profile that holds it
 	IDs      = store.NewTable[Ref]("ids")          // unique id -> the entity
 	LastUsed = store.NewTable[Use]("lastused")     // role id or access key id -> its last use
+	Accessed = store.NewTable[Access]("accessed")  // unique id of a user or role + "/" + prefix of a service -> its last attempt
 	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
 
 	MFADevices = store.NewTable[MFADevice]("mfadevices")
@@ -52,7 +53,7 @@ var (
 
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
-	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Counters, MFADevices,
+	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices,
 		sealingKeys, newestSealing, beginnings}
 }
 
@@ -193,6 +194,21 @@ type Use struct {
 	Time    time.Time
 	Region  string
 	Service string `json:",omitempty"`
+}
+
+// An Access is the last attempt of a user or role to call a service, allowed or not.
+type Access struct {
+	Time    time.Time
+	Region  string
+	Actions map[string]Use `json:",omitempty"` // management actions, by name without the prefix; without Service
+}
+
+// Forget deletes what is known of the uses of a user or role that is deleted.
+func Forget(tx *store.Tx, id string) {
+	LastUsed.Delete(tx, id)
+	for key := range Accessed.All(tx, id+"/") {
+		Accessed.Delete(tx, key)
+	}
 }
 
 // Counts are the numbers that quotas are held against. They are written by all

@@ -24,7 +24,9 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 	d := &deliberation{server: s, call: c, op: op}
 	d.asked = d.room[:0]
 	c.Authorize = d.one
-	if err := d.all(ctx, in); err != nil {
+	err := d.all(ctx, in)
+	s.passed(c, d.asked)
+	if err != nil {
 		return nil, d.recorded(ctx, in, nil, err)
 	}
 	if !op.Reads() {
@@ -32,7 +34,8 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 			return nil, err
 		}
 	}
-	out, err := do(ctx, c, op, in)
+	var out any
+	out, err = do(ctx, c, op, in)
 	dropStream(in)
 	if err == nil && op.PerItem() && len(d.asked) == 0 {
 		discard(out)

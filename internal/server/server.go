@@ -208,7 +208,7 @@ func (x *exchange) serve() error {
 		return x.serveDetails(call, body)
 	}
 	op := x.route.op
-	s.used(call, op.Service.Model.SigningName)
+	s.used(call, op)
 	in := op.New()
 	if op.Declined == "" {
 		if x.route.streams() && (op.Wire.Streams() || r.ContentLength != 0) { // the body is verified as it is read, here or by the handler

@@ -141,6 +141,10 @@ func (s *Service) AWS() *service.Service {
 
 		service.Handle(s.getAccountSummary, service.Any),
 		service.Handle(s.getAccountAuthorizationDetails, service.Any),
+		service.Handle(s.generateServiceLastAccessedDetails, accessReport),
+		service.Handle(s.getServiceLastAccessedDetails, service.Any),
+		service.Handle(s.getServiceLastAccessedDetailsWithEntities, service.Any),
+		service.Handle(s.listPoliciesGrantingServiceAccess, accessReport),
 	}
 	rows = append(rows, tagging[api.TagUserInput, api.UntagUserInput, api.ListUserTagsInput, api.ListUserTagsOutput](s, users)...)
 	rows = append(rows, tagging[api.TagRoleInput, api.UntagRoleInput, api.ListRoleTagsInput, api.ListRoleTagsOutput](s, roles)...)
@@ -171,7 +175,7 @@ var (
 )
 
 // Tables returns the tables that are not identity's, for store.Open to check.
-func Tables() []store.Checker { return []store.Checker{usages, deletions} }
+func Tables() []store.Checker { return []store.Checker{usages, deletions, jobs} }
 
 // update is the store's Update. A change that is too large for the store, such as the
 // hundredth inline policy that is mostly white space, is a quota that AWS has not.

@@ -280,11 +280,12 @@ func remove[T any](ctx context.Context, s *Service, c *service.Call, k *kind[T],
 	})
 }
 
-// erase takes an entity away, whatever it is.
+// erase takes an entity away, whatever it is, and what is known of its uses.
 func erase[T any](tx *store.Tx, s *Service, account string, k *kind[T], v *T) error {
 	_, id, _ := k.shown(v)
 	k.table.Delete(tx, k.key(account, v))
 	identity.IDs.Delete(tx, id)
+	identity.Forget(tx, id)
 	return adjust(tx, s, account, k, -1)
 }
 

@@ -162,7 +162,6 @@ func (s *Service) deleteRole(ctx context.Context, c *service.Call, in *api.Delet
 		case len(r.Inline) > 0:
 			return api.DeleteConflict("Cannot delete entity, must delete policies first.")
 		}
-		identity.LastUsed.Delete(tx, r.RoleId)
 		return setBoundary(tx, c, &r.PermissionsBoundary, "")
 	})
 }

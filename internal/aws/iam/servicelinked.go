@@ -157,7 +157,6 @@ func (s *Service) deleteServiceLinkedRole(ctx context.Context, c *service.Call, 
 		for _, a := range r.Attached {
 			use(tx, c.Account, a, -1, 0)
 		}
-		identity.LastUsed.Delete(tx, r.RoleId)
 		return erase(tx, s, c.Account, roles, r)
 	})
 	if err != nil {
