@@ -95,6 +95,8 @@ func narrowest(r *Request, layer Layer) json.RawMessage {
 			s.Principal = "*"
 		case c.Service != "":
 			s.Principal = map[string]string{"Service": c.Service}
+		case c.Federation != nil:
+			s.Principal = map[string]string{"Federated": c.Federation.Provider}
 		case c.Role != nil:
 			s.Principal = map[string]string{"AWS": c.Role.Arn}
 		default:

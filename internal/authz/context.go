@@ -10,7 +10,7 @@ import (
 )
 
 // Value gives a condition key of the request, in lower case: the operation's own
-// keys, the tags, the service's keys, then the global keys. It is computed when a
+// keys, those of the caller's identity provider, the tags, the service's keys, then the global keys. It is computed when a
 // condition asks for it. A key that cannot exist for the call is absent; see the
 // IAM User Guide, "AWS global condition context keys".
 func (r *Request) Value(key string) (policy.Value, bool) {
@@ -18,6 +18,9 @@ func (r *Request) Value(key string) (policy.Value, bool) {
 		if r.Check.Pairs[i].Key == key {
 			return r.Check.Pairs[i].Value, true
 		}
+	}
+	if c := identity.Claimed(r.Call.Caller.Claims(), key); c != nil {
+		return claimed(c), true
 	}
 	if slash := strings.IndexByte(key, '/'); slash >= 0 {
 		if v, known, ok := r.tag(key[:slash], key[slash+1:]); known {
@@ -38,6 +41,14 @@ func (r *Request) Value(key string) (policy.Value, bool) {
 		}
 	}
 	return policy.Value{}, false
+}
+
+// claimed is the value of a claim.
+func claimed(c *identity.Claim) policy.Value {
+	if c.Many || len(c.Value) != 1 {
+		return policy.List(c.Value)
+	}
+	return policy.String(c.Value[0])
 }
 
 // tag gives the value of a tag key; known is false for other keys with a slash.
@@ -95,7 +106,10 @@ func (r *Request) mfa() (at time.Time, known bool) {
 	return time.Time{}, false
 }
 
-func (r *Request) signed() bool { return r.Call.Caller.Type != identity.Anonymous }
+func (r *Request) signed() bool { return r.Call.Caller.Type != identity.Anonymous && !r.federated() }
+
+// federated reports whether an identity provider's word stands for a signature.
+func (r *Request) federated() bool { return r.Call.Caller.Federation != nil }
 
 var globalKeys = lowered([]globalKey{
 	{name: "aws:PrincipalArn", from: "principal", value: func(r *Request) (policy.Value, bool) {
@@ -233,6 +247,13 @@ func (r *Request) keys() []ContextKey {
 	}
 	for _, p := range r.Check.Pairs {
 		add(p.Name, "request", p.Value, true)
+	}
+	for _, c := range r.Call.Caller.Claims() {
+		from := "session"
+		if r.federated() {
+			from = "identity provider"
+		}
+		add(c.Key, from, claimed(&c), true)
 	}
 	for _, t := range r.Check.Tags {
 		add("aws:RequestTag/"+t.Key, "request", policy.String(t.Value), true)

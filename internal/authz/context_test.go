@@ -2,6 +2,7 @@ package authz
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/policy"
 )
 
 var when = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
@@ -84,6 +86,44 @@ func TestGlobalKeys(t *testing.T) {
 			}
 			if got != want {
 				t.Errorf("%s of %s: got %q, want %q", c.key, name, got, want)
+			}
+		}
+	}
+}
+
+// What an identity provider says are keys of the one it vouches for, who has no others
+// of a principal; a session keeps those that last.
+func TestClaims(t *testing.T) {
+	claims := []identity.Claim{
+		{Key: "a.example/P:sub", Value: []string{"ann"}, Lasts: true},
+		{Key: "a.example/P:amr", Value: []string{"mfa"}, Many: true},
+		{Key: "a.example/P:oaud", Value: []string{"x", "y"}},
+	}
+	web := &identity.Caller{Type: identity.WebIdentityUser, UserID: oidc + ":x:ann", Federation: &identity.Federation{Provider: oidc, Claims: claims}}
+	held := &identity.Caller{Type: identity.AssumedRole, Account: acct, Role: &identity.Role{}, Session: &identity.Session{Provider: oidc, Claims: claims[:1]}}
+	for _, c := range []struct{ key, web, held string }{
+		{"a.example/P:sub", "ann", "ann"},
+		{"A.EXAMPLE/p:SUB", "ann", "ann"},
+		{"a.example/P:amr", "[mfa]", "-"},
+		{"a.example/P:oaud", "[x y]", "-"},
+		{"a.example:sub", "-", "-"},
+		{"aws:FederatedProvider", "-", oidc},
+		{"aws:userid", "anonymous", "-"},
+		{"aws:PrincipalType", "Anonymous", "AssumedRole"},
+		{"aws:PrincipalAccount", "-", acct},
+		{"aws:PrincipalArn", "-", "-"},
+	} {
+		for caller, want := range map[*identity.Caller]string{web: c.web, held: c.held} {
+			r := &Request{Call: &service.Call{Account: caller.Account, Caller: caller}, Service: &service.Service{}, Check: service.Check{Action: "sts:AssumeRoleWithWebIdentity"}}
+			got := "-"
+			if v, ok := r.Value(strings.ToLower(c.key)); ok {
+				got = strings.Join(v.Strings(), " ")
+				if reflect.DeepEqual(v, policy.List(v.Strings())) {
+					got = "[" + got + "]"
+				}
+			}
+			if got != want {
+				t.Errorf("%s of %s: %q, want %q", c.key, caller.Type, got, want)
 			}
 		}
 	}

@@ -178,6 +178,13 @@ func combine(l *Layers, q *policy.Request, same bool, who identity.CallerType, x
 			return byResource
 		}
 		return refuse(resourceLayer)
+	case identity.WebIdentityUser, identity.SAMLUser:
+		// The trust policy alone decides, and must name the provider: "*" means those
+		// whom AWS knows.
+		if l.Trust && resource.grants&policy.ByFederated != 0 {
+			return byResource
+		}
+		return refuse(resourceLayer)
 	}
 
 	// What the principal's own account lets it do, and which layer stops it first.
@@ -279,6 +286,8 @@ func askLevels(layer Layer, levels [][]Policy, q *policy.Request, x *Explanation
 func principal(c *identity.Caller) policy.Principal {
 	p := policy.Principal{Account: c.Account, ARN: c.ARN, Service: c.Service}
 	switch {
+	case c.Federation != nil:
+		p.Federated = c.Federation.Provider
 	case c.Role != nil:
 		p.Role, p.ID = arn.ARN(c.Role.Arn), c.Role.RoleId
 	case c.Type == identity.FederatedUser && c.User != nil:
@@ -348,6 +357,9 @@ func Managed(r store.Reader, a arn.ARN) identity.Document {
 // denied error messages"). reason false leaves the layer out, as AWS does for
 // some operations and for callers of other accounts.
 func (d Decision) Denial(r *Request, reason bool) string {
+	if r.federated() {
+		return "Not authorized to perform " + string(r.Check.Action)
+	}
 	var b strings.Builder
 	b.WriteString("User: ")
 	if r.Call.Caller.Type == identity.Anonymous {

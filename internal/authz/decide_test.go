@@ -17,6 +17,7 @@ const (
 	alice   = "arn:aws:iam::111122223333:user/alice"
 	fed     = "arn:aws:sts::111122223333:federated-user/bob"
 	object  = "arn:aws:s3:::b/k"
+	oidc    = "arn:aws:iam::111122223333:oidc-provider/a.example"
 )
 
 func doc(text string) Policy { return Policy{Name: "p", Document: identity.NewDocument(text)} }
@@ -45,6 +46,8 @@ var who = map[string]struct {
 	"root":      {identity.RootUser, policy.Principal{Account: acct, ARN: arn.ARN("arn:aws:iam::" + acct + ":root")}},
 	"anonymous": {identity.Anonymous, policy.Principal{}},
 	"service":   {identity.AWSService, policy.Principal{Service: "ec2.amazonaws.com"}},
+	"web":       {identity.WebIdentityUser, policy.Principal{Federated: oidc}},
+	"saml":      {identity.SAMLUser, policy.Principal{Federated: "arn:aws:iam::111122223333:saml-provider/adfs"}},
 }
 
 func ask1(l Layers, caller string, same bool) Decision {
@@ -173,6 +176,17 @@ func TestCombine(t *testing.T) {
 		{name: "service named", caller: "service", cross: true, resource: `{"Service":"ec2.amazonaws.com"}`, want: "allow by resource-based policy"},
 		{name: "another service named", caller: "service", cross: true, resource: `{"Service":"lambda.amazonaws.com"}`, want: "no resource-based policy"},
 
+		{name: "web identity: its provider", caller: "web", cross: true, resource: `{"Federated":"` + oidc + `"}`, trust: true, want: "allow by role trust policy"},
+		{name: "web identity: another provider", caller: "web", cross: true, resource: `{"Federated":"` + oidc + `/x"}`, trust: true, want: "no role trust policy"},
+		{name: "web identity: everyone", caller: "web", cross: true, resource: `"*"`, trust: true, want: "no role trust policy"},
+		{name: "web identity: everyone that AWS knows", caller: "web", cross: true, resource: `{"AWS":"*"}`, trust: true, want: "no role trust policy"},
+		{name: "web identity: no trust policy", caller: "web", cross: true, trust: true, identity: "*", want: "no role trust policy"},
+		{name: "web identity: only in trust policies", caller: "web", cross: true, resource: `{"Federated":"` + oidc + `"}`, want: "no resource-based policy"},
+		{name: "web identity: denied as everyone is", caller: "web", cross: true, trust: true, denyIn: ResourcePolicy, want: "deny in role trust policy"},
+		{name: "web identity: an RCP", caller: "web", cross: true, resource: `{"Federated":"` + oidc + `"}`, trust: true, rcp: []string{no}, want: "no resource control policy"},
+		{name: "SAML: its provider", caller: "saml", cross: true, resource: `{"Federated":"arn:aws:iam::111122223333:saml-provider/adfs"}`, trust: true, want: "allow by role trust policy"},
+		{name: "SAML: an OpenID Connect provider", caller: "saml", cross: true, resource: `{"Federated":"` + oidc + `"}`, trust: true, want: "no role trust policy"},
+
 		{name: "deny in identity", caller: "user", identity: "*", denyIn: IdentityPolicy, want: "deny in identity-based policy"},
 		{name: "deny in identity wins over a direct grant", caller: "user", denyIn: IdentityPolicy, resource: `"*"`, want: "deny in identity-based policy"},
 		{name: "deny in the boundary wins over a direct grant", caller: "user", denyIn: Boundary, resource: `{"AWS":"` + alice + `"}`, want: "deny in permissions boundary"},
@@ -263,7 +277,7 @@ func TestBrokenDocumentDenies(t *testing.T) {
 
 // Whatever the layers are, adding a Deny, a boundary, a session policy or an SCP never allows more.
 func TestLimitsOnlyLimit(t *testing.T) {
-	principals := []string{"", `"*"`, `{"AWS":"` + alice + `"}`, `{"AWS":"` + role + `"}`, `{"AWS":"` + session + `"}`, `{"AWS":"` + acct + `"}`}
+	principals := []string{"", `"*"`, `{"Federated":"` + oidc + `"}`, `{"AWS":"` + alice + `"}`, `{"AWS":"` + role + `"}`, `{"AWS":"` + session + `"}`, `{"AWS":"` + acct + `"}`}
 	for caller := range who {
 		for _, same := range []bool{true, false} {
 			for _, principal := range principals {

@@ -52,7 +52,7 @@ type PolicyExplanation struct {
 type ContextKey struct {
 	Key    string   `json:"key"`
 	Values []string `json:"values"`
-	From   string   `json:"from"` // principal, session, network, request, call, clock, resource
+	From   string   `json:"from"` // principal, session, identity provider, network, request, call, clock, resource
 }
 
 // layer makes room for a layer and returns it; levels of one layer follow each other.
@@ -172,7 +172,10 @@ func (x *Explanation) describe(r *Request, d Decision) {
 	c := r.Call
 	x.RequestID, x.Time = c.RequestID, c.Time
 	x.Principal, x.Account = string(c.Caller.ARN), c.Account
-	if !r.signed() {
+	switch {
+	case r.federated():
+		x.Principal = c.Caller.UserID
+	case !r.signed():
 		x.Principal = "anonymous"
 	}
 	x.Action, x.Resource, x.Owner = r.Check.Action, r.Check.ARN, r.Owner()

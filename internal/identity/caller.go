@@ -22,6 +22,8 @@ type Caller struct {
 	Role    *Role    // of a role session
 	Session *Session // of temporary credentials
 	Service string   // of a service principal: "ec2.amazonaws.com"
+
+	Federation *Federation // of a web identity or SAML user
 }
 
 // A CallerType is the kind of a caller, in the words of the aws:PrincipalType key.
@@ -34,6 +36,11 @@ const (
 	AssumedRole   CallerType = "AssumedRole"
 	FederatedUser CallerType = "FederatedUser"
 	AWSService    CallerType = "Service"
+
+	// Those who show what an identity provider says of them in place of a signature,
+	// in the words of audit records: no policy key names them.
+	WebIdentityUser CallerType = "WebIdentityUser"
+	SAMLUser        CallerType = "SAMLUser"
 )
 
 // Tags returns the tags of the principal: the role's or user's own, over which
@@ -70,6 +77,57 @@ func RootCaller(account, accessKeyID string) *Caller {
 func UserCaller(u *User, accessKeyID string) *Caller {
 	a := arn.ARN(u.Arn)
 	return &Caller{Type: IAMUser, Account: a.Account(), ARN: a, UserID: u.UserId, AccessKeyID: accessKeyID, User: u}
+}
+
+// A Federation is what an identity provider, whose word has been verified, says of a
+// caller: see packages webidentity and saml.
+type Federation struct {
+	Provider string  // ARN of the provider, or the domain of one that AWS knows by itself
+	Subject  string  // the user's name at the provider
+	Audience string  // whom the provider's word is meant for
+	Claims   []Claim // what it said, as condition keys
+
+	Tags           []SessionTag // that the session is to have
+	SourceIdentity string
+
+	// Of SAML users.
+	SessionName   string
+	SubjectType   string // "persistent", "transient" or another format of names
+	Issuer        string
+	NameQualifier string
+	Duration      time.Duration // of the session, where the provider says it; otherwise 0
+	Until         time.Time     // the session's latest end, where the provider says it
+}
+
+// A Claim is a condition key whose value a provider gave, spelt as policies write it:
+// "token.actions.githubusercontent.com:sub", "saml:sub".
+type Claim struct {
+	Key   string
+	Value []string
+	Many  bool // the key is multivalued, however many values there are
+	Lasts bool // sessions keep it
+}
+
+// Claimed finds the claim with the key, without regard to case; nil if there is none.
+func Claimed(claims []Claim, key string) *Claim {
+	for i := range claims {
+		if strings.EqualFold(claims[i].Key, key) {
+			return &claims[i]
+		}
+	}
+	return nil
+}
+
+// Claims returns what an identity provider said of the caller, or of the one who
+// assumed the role in whose session the caller is.
+func (c *Caller) Claims() []Claim {
+	switch {
+	case c.Federation != nil:
+		return c.Federation.Claims
+	case c.Session != nil:
+		return c.Session.Claims
+	}
+	return nil
 }
 
 // AssumedRoleARN is the ARN of a role session, which leaves out the role's path.
@@ -128,6 +186,7 @@ type Session struct {
 	MFA            time.Time // when the caller authenticated with MFA; zero when they did not
 	Provider       string    // aws:FederatedProvider
 	Chained        bool      // assumed by a role session
+	Claims         []Claim   // of the identity provider's, those that last
 }
 
 // A SessionTag is a session tag; a transitive one goes on to sessions assumed from this one.

@@ -54,6 +54,7 @@ var (
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
 	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices,
+		OIDCProviders, SAMLProviders,
 		sealingKeys, newestSealing, beginnings}
 }
 
@@ -187,6 +188,9 @@ const (
 
 	MFADeviceKind         Kind = "mfa"
 	ServerCertificateKind Kind = "server-certificate"
+
+	OIDCProviderKind Kind = "oidc-provider"
+	SAMLProviderKind Kind = "saml-provider"
 )
 
 // A Use is the last use of an access key or a role.
@@ -216,8 +220,9 @@ func Forget(tx *store.Tx, id string) {
 type Counts struct {
 	Users, Groups, Roles, Policies, Profiles int
 
-	MFADevices, MFADevicesInUse int `json:",omitempty"`
-	ServerCertificates          int `json:",omitempty"`
+	MFADevices, MFADevicesInUse  int `json:",omitempty"`
+	ServerCertificates           int `json:",omitempty"`
+	OIDCProviders, SAMLProviders int `json:",omitempty"`
 }
 
 // UserByID finds a user by unique id; nil if there is none.

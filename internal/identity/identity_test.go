@@ -149,6 +149,7 @@ func TestSessionRoundTrip(t *testing.T) {
 	full.PolicyARNs = []arn.ARN{"arn:aws:iam::aws:policy/ReadOnlyAccess"}
 	full.Tags = []SessionTag{{"team", "a", true}, {"Cost", "", false}}
 	full.SourceIdentity, full.MFA, full.Provider, full.Chained = "ann", now, "accounts.example.com", true
+	full.Claims = []Claim{{Key: "accounts.example.com:sub", Value: []string{"ann"}, Lasts: true}, {Key: "accounts.example.com:amr", Value: []string{"mfa", "pwd"}, Many: true, Lasts: true}}
 	for name, s := range map[string]*Session{"bare": roleSession(), "full": full} {
 		c, err := k.Seal(db.View(), s)
 		if err != nil {

@@ -361,6 +361,13 @@ func (k *Keyring) GivenAccessKey(account, id string, secret Secret, now time.Tim
 	return &AccessKey{ID: id, Account: account, Active: true, Created: now, Sealed: k.vault.Seal(id, secret)}
 }
 
+// Keep seals a secret for the store under a name, which must be given to open it
+// again: see Vault.
+func (k *Keyring) Keep(name string, secret Secret) string { return k.vault.Seal(name, secret) }
+
+// Kept opens what Keep sealed.
+func (k *Keyring) Kept(name, sealed string) (Secret, error) { return k.vault.Open(name, sealed) }
+
 // SealMessage encodes an authorization message: text that only
 // sts:DecodeAuthorizationMessage of the account gives back.
 func (k *Keyring) SealMessage(r store.Reader, account, text string) (string, error) {
@@ -442,6 +449,17 @@ func pack(s *Session) []byte {
 	at(s.MFA)
 	text(s.Provider)
 	flag(s.Chained)
+	if len(s.Claims) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(s.Claims)))
+		for _, c := range s.Claims {
+			text(c.Key)
+			flag(c.Many)
+			b = binary.AppendUvarint(b, uint64(len(c.Value)))
+			for _, v := range c.Value {
+				text(v)
+			}
+		}
+	}
 	if len(b) < 512 {
 		return b
 	}
@@ -534,6 +552,15 @@ func unpack(b []byte) (*Session, error) {
 	s.MFA = at()
 	s.Provider = text()
 	s.Chained = flag()
+	if len(b) > 0 {
+		for n := number(); n > 0 && ok; n-- {
+			c := Claim{Key: text(), Many: flag(), Lasts: true}
+			for m := number(); m > 0 && ok; m-- {
+				c.Value = append(c.Value, text())
+			}
+			s.Claims = append(s.Claims, c)
+		}
+	}
 	if !ok || len(b) != 0 {
 		return nil, errPacked
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/iamd-dev/iamd/policy"
 )
 
-// Invoke makes a call: it authorises it, records it, and does it. Nothing is done
+// Invoke makes a call: it finds who calls where the input tells it, authorises the
+// call, records it, and does it. Nothing is done
 // that is not recorded before, and nothing is answered whose record is not safe.
 //
 // A call that only reads, or that issues credentials, has its effect when it is

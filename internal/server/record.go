@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"github.com/iamd-dev/iamd/arn"
@@ -105,6 +106,11 @@ func (d *deliberation) records(room *room, in, out any, err error) []*audit.Reco
 			break
 		}
 	}
+	if owner == "" && op.TellsCaller() && in != nil { // refused before anything was asked about the role
+		if checks := op.Checks(c, in); len(checks) > 0 {
+			owner = checks[0].ARN.Account()
+		}
+	}
 	if r.RecipientAccount == "" { // an anonymous call is the resource owner's to know
 		r.RecipientAccount = owner
 	}
@@ -144,6 +150,8 @@ var resourceTypes = map[[2]string]string{
 	{"iam", "group"}:            "AWS::IAM::Group",
 	{"iam", "policy"}:           "AWS::IAM::Policy",
 	{"iam", "instance-profile"}: "AWS::IAM::InstanceProfile",
+	{"iam", "oidc-provider"}:    "AWS::IAM::OIDCProvider",
+	{"iam", "saml-provider"}:    "AWS::IAM::SAMLProvider",
 }
 
 func resourceType(a arn.ARN) string {
@@ -178,9 +186,20 @@ func userIdentity(c *identity.Caller) audit.UserIdentity {
 		u.Type = "FederatedUser"
 	case identity.AWSService:
 		return audit.UserIdentity{Type: "AWSService", InvokedBy: c.Service}
+	case identity.WebIdentityUser, identity.SAMLUser:
+		u.Type = string(c.Type)
+		if f := c.Federation; f != nil {
+			u.UserName, u.Provider = f.Subject, f.Provider
+			if c.Type == identity.SAMLUser {
+				u.Provider = f.NameQualifier
+			}
+		}
 	}
 	if s := c.Session; s != nil {
 		u.Session = &audit.SessionContext{CreationDate: s.Issued, MFA: !s.MFA.IsZero(), SourceIdentity: s.SourceIdentity}
+		if s.Provider != "" && !strings.Contains(s.Provider, ":saml-provider/") {
+			u.Session.WebIdentity = &audit.WebIdentity{Provider: s.Provider}
+		}
 		switch {
 		case c.Role != nil:
 			u.Session.Issuer = &audit.Issuer{Type: "Role", PrincipalID: c.Role.RoleId, ARN: c.Role.Arn, AccountID: c.Account, UserName: c.Role.RoleName}

@@ -208,6 +208,9 @@ func (x *exchange) serve() error {
 		return x.serveDetails(call, body)
 	}
 	op := x.route.op
+	if op.TellsCaller() { // whoever signed it all the same
+		call.Caller, call.Account = &identity.Caller{}, ""
+	}
 	s.used(call, op)
 	in := op.New()
 	if op.Declined == "" {

@@ -12,7 +12,9 @@
 // The name of an operation is that of its input's type, and its action is the
 // service's prefix and that name unless a clause says otherwise. A row without a
 // permission cannot be written, except by the word Open, which stands for an
-// operation that AWS lets every authenticated caller make. An operation of the
+// operation that AWS lets every authenticated caller make. What may be called
+// without a signature is a word in the table, too: By, with the function that finds
+// in the input who calls. An operation of the
 // model that has no row must stand in the service's declined.txt with a reason;
 // it is authorised like any other and then answers NotImplemented.
 //
@@ -142,7 +144,7 @@ type Need struct {
 	perItem bool
 	on      func(*Call, any) []Target
 	keys    []key
-	tags    func(any) []KeyValue
+	tags    func(*Call, any) []KeyValue
 	when    func(*Call, any) bool
 }
 
@@ -198,6 +200,7 @@ type Op struct {
 	do     func(context.Context, *Call, any) (any, error)
 	before func(*Call, any) error
 	mfa    func(context.Context, *Call, any) error
+	by     func(context.Context, *Call, any) (*identity.Caller, error)
 	in     reflect.Type
 	reads  bool
 	data   bool
@@ -244,7 +247,7 @@ func (op *Op) Checks(c *Call, in any) []Check {
 		}
 		var tags []KeyValue
 		if n.tags != nil {
-			tags = n.tags(in)
+			tags = n.tags(c, in)
 		}
 		for _, t := range n.on(c, in) {
 			checks = append(checks, Check{Action: n.Action, Target: t, Pairs: pairs, Tags: tags, In: in, Bare: n.bare})
@@ -261,10 +264,27 @@ func (op *Op) Before(c *Call, in any) error {
 	return op.before(c, in)
 }
 
-// Authenticate accepts or refuses the code of an MFA device that came with the
-// call. It comes after Before, so that no code is spent on a call that cannot be,
-// and before the decision, for which it is a fact about the caller.
+// TellsCaller reports whether the input tells who calls, and no signature does: By.
+func (op *Op) TellsCaller() bool { return op.by != nil }
+
+// Authenticate finds the caller in the input of an operation that tells it there, and
+// makes it the call's; where that fails, the caller is who they said they were, as far
+// as that is known, for the record alone. And it accepts or refuses the code of an MFA
+// device that came with the call. It comes after Before, so that no code is spent on
+// a call that cannot be, and before the decision, for which both are facts.
 func (op *Op) Authenticate(ctx context.Context, c *Call, in any) error {
+	if op.by != nil {
+		caller, err := op.by(ctx, c, in)
+		if caller != nil {
+			c.Caller, c.Account = caller, caller.Account
+		}
+		if err == nil && caller == nil {
+			err = fmt.Errorf("%s:%s found no caller", op.Service.Model.Name, op.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if op.mfa == nil {
 		return nil
 	}
@@ -286,6 +306,7 @@ type Row struct {
 	do      func(context.Context, *Call, any) (any, error)
 	before  func(*Call, any) error
 	mfa     func(context.Context, *Call, any) error
+	by      func(context.Context, *Call, any) (*identity.Caller, error)
 	needs   []*Need
 	data    bool
 	open    bool
@@ -368,7 +389,18 @@ func KeyOf[In any](name string, f func(*Call, *In) (policy.Value, bool)) Clause 
 
 // Tags gives aws:RequestTag/* and aws:TagKeys from a field that lists tags, or tag keys alone.
 func Tags(field string) Clause {
-	return func(b *builder) { b.need.tags = tagsOf(b.in, field) }
+	return func(b *builder) {
+		tags := tagsOf(b.in, field)
+		b.need.tags = func(_ *Call, in any) []KeyValue { return tags(in) }
+	}
+}
+
+// TagsOf is Tags where they are not in a field.
+func TagsOf[In any](f func(*Call, *In) []KeyValue) Clause {
+	return func(b *builder) {
+		mustTake[In](b.in, "tags")
+		b.need.tags = func(c *Call, in any) []KeyValue { return f(c, in.(*In)) }
+	}
 }
 
 // Also is a second permission, on a resource of its own or, with on nil, the operation's own resource.
@@ -440,6 +472,17 @@ func MFA(spend func(ctx context.Context, c *Call, serial, code string) error) Cl
 	}
 }
 
+// By is for operations whose caller is told by the input, such as a web identity
+// token, and not by a signature: f finds the caller or is the refusal. It may ask
+// others, and takes its time from the call. With the refusal it may return who the
+// caller claims to be, for the record.
+func By[In any](f func(context.Context, *Call, *In) (*identity.Caller, error)) Clause {
+	return func(b *builder) {
+		mustTake[In](b.in, "a way to tell the caller")
+		b.row.by = func(ctx context.Context, c *Call, in any) (*identity.Caller, error) { return f(ctx, c, in.(*In)) }
+	}
+}
+
 // PerItem is for operations on many things each of which is decided by itself: the
 // handler asks for each with Call.Authorize, and does nothing that it has not asked.
 func PerItem(b *builder) { b.need.perItem = true }
@@ -486,7 +529,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		if s.ops[name] != nil {
 			fail("%s is there twice", name)
 		}
-		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, mfa: row.mfa, in: row.in,
+		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, by: row.by, mfa: row.mfa, in: row.in,
 			reads: reads(name), data: row.data}
 	}
 	for _, row := range rows {
@@ -500,6 +543,9 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 			fail("%s needs no permission", name)
 		}
 		add(name, row, "")
+		if unsigned := m.Operation(name).Unsigned; unsigned != (row.by != nil) {
+			fail("%s is called without a signature: %t, and its row tells who calls: %t", name, unsigned, row.by != nil)
+		}
 		if in := m.Operation(name).In; in != nil && in != row.in {
 			fail("%s takes %v, not %v", name, in, row.in)
 		}

@@ -110,6 +110,45 @@ func TestChecks(t *testing.T) {
 	}
 }
 
+type WhoeverInput struct{ Token string }
+
+// The caller of a row with By is whom its function finds in the input.
+func TestBy(t *testing.T) {
+	m := model()
+	m.Operations[3].In = wire.Type[WhoeverInput]()
+	s := New(m, "DestroyThing no\n", Handle(create, Any), Handle(list, Any),
+		Handle(func(context.Context, *Call, *WhoeverInput) (*Output, error) { return &Output{}, nil }, Any,
+			By(func(_ context.Context, c *Call, in *WhoeverInput) (*identity.Caller, error) {
+				switch in.Token {
+				case "good":
+					return &identity.Caller{Type: identity.WebIdentityUser, Account: "a", UserID: in.Token}, nil
+				case "bad":
+					return &identity.Caller{Type: identity.WebIdentityUser}, fmt.Errorf("a bad token")
+				}
+				return nil, nil
+			}),
+			TagsOf(func(c *Call, _ *WhoeverInput) []KeyValue { return []KeyValue{{"by", c.Caller.UserID}} })))
+	op := s.Op("Whoever")
+	if !op.TellsCaller() || s.Op("CreateThing").TellsCaller() {
+		t.Error("which operations tell their caller is not told")
+	}
+	for token, want := range map[string]string{"good": "WebIdentityUser a <nil>", "bad": "WebIdentityUser  a bad token", "": "User 1 toy:Whoever found no caller"} {
+		c := &Call{Account: "1", Caller: &identity.Caller{Type: identity.IAMUser}}
+		in := &WhoeverInput{token}
+		err := op.Authenticate(t.Context(), c, in)
+		if got := fmt.Sprintf("%s %s %v", c.Caller.Type, c.Account, err); got != want {
+			t.Errorf("token %q: %s, want %s", token, got, want)
+		}
+		if tags := op.Checks(c, in)[0].Tags; len(tags) != 1 || tags[0].Value != c.Caller.UserID {
+			t.Errorf("token %q: tags %v", token, tags)
+		}
+	}
+	c := &Call{Caller: &identity.Caller{Type: identity.IAMUser}}
+	if err := s.Op("CreateThing").Authenticate(t.Context(), c, &CreateThingInput{}); err != nil || c.Caller.Type != identity.IAMUser {
+		t.Errorf("a signed call is given another caller: %v, %v", c.Caller, err)
+	}
+}
+
 // A table that is wrong stops the server from starting.
 func TestWrongTables(t *testing.T) {
 	row := Handle(create, Any)
@@ -141,6 +180,18 @@ func TestWrongTables(t *testing.T) {
 			Handle(list, Any, KeyOf("a:b", func(*Call, *CreateThingInput) (policy.Value, bool) { return policy.Value{}, false }))
 		}, "key a:b of"},
 		{"a condition of another input", func() { Handle(list, Any, If(func(*Call, *CreateThingInput) bool { return true })) }, "a condition of"},
+		{"called without a signature, and nothing tells who calls", func() {
+			m := model()
+			m.Operations[0].Unsigned = true
+			New(m, declined, row, rest)
+		}, "CreateThing is called without a signature: true, and its row tells who calls: false"},
+		{"signed, and its input tells who calls", func() {
+			New(model(), declined, Handle(create, Any, By(func(context.Context, *Call, *CreateThingInput) (*identity.Caller, error) { return nil, nil })), rest)
+		}, "CreateThing is called without a signature: false, and its row tells who calls: true"},
+		{"a caller of another input", func() {
+			Handle(list, Any, By(func(context.Context, *Call, *CreateThingInput) (*identity.Caller, error) { return nil, nil }))
+		}, "a way to tell the caller of"},
+		{"tags of another input", func() { Handle(list, Any, TagsOf(func(*Call, *CreateThingInput) []KeyValue { return nil })) }, "tags of"},
 		{"a check of another input", func() { Handle(list, Any, Before(func(*Call, *CreateThingInput) error { return nil })) }, "a check of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
