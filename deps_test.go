@@ -26,6 +26,9 @@ const order = `
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
+	# What identity providers say, verified. It knows nothing of who is here.
+	NONE < webidentity
+
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
@@ -62,6 +65,9 @@ const outside = `
 
 	# Credentials.
 	github.com/pquerna/otp           identity aws/iam awstest
+
+	# What identity providers sign.
+	github.com/go-jose/go-jose/v4    webidentity
 
 	# The program.
 	github.com/spf13/cobra           cmd/iamd
