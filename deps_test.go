@@ -45,13 +45,14 @@ const order = `
 	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api < aws/iam
+	service, aws/*/api, webidentity < aws/sts
 
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd
 
 	# The program and the tests' server know everything.
-	server, aws/*, aws/iam, store/etcd, reference < awstest
-	server, aws/*, aws/iam, store/etcd, reference < cmd/iamd
+	server, aws/*, aws/iam, aws/sts, store/etcd, reference < awstest
+	server, aws/*, aws/iam, aws/sts, store/etcd, reference < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

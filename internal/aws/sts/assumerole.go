@@ -23,9 +23,8 @@ const (
 
 // checkAssumeRole is what AWS says of the input before it decides.
 func (s *Service) checkAssumeRole(c *service.Call, in *api.AssumeRoleInput) error {
-	a, err := arn.Parse(in.RoleArn)
-	if err != nil || a.Service() != "iam" || !identity.ValidAccount(a.Account()) || !strings.HasPrefix(a.Resource(), "role/") {
-		return api.ValidationError("%s is invalid", in.RoleArn)
+	if err := roleARN(in.RoleArn); err != nil {
+		return err
 	}
 	if c.Caller.Type == identity.RootUser {
 		return api.AccessDenied("Roles may not be assumed by root accounts.")
@@ -101,11 +100,8 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 		return nil, err
 	}
 	return &api.AssumeRoleOutput{
-		Credentials: credentials,
-		AssumedRoleUser: &api.AssumedRoleUser{
-			AssumedRoleId: role.RoleId + ":" + session.Name,
-			Arn:           string(identity.AssumedRoleARN(session.Account, role.RoleName, session.Name)),
-		},
+		Credentials:             credentials,
+		AssumedRoleUser:         assumed(role, session),
 		SourceIdentity:          session.SourceIdentity,
 		PackedPolicySize:        packed(session, credentials),
 		SessionTokenSize:        tokenSize(credentials),

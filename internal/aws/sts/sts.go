@@ -11,6 +11,11 @@
 //
 // A code of an MFA device is spent before the decision, for which it is a fact about
 // the caller, and stays spent when the decision refuses: see mfa.go.
+//
+// AssumeRoleWithWebIdentity is called without a signature. Who calls is told by the
+// token of an OpenID Connect provider, which package webidentity verifies; then the
+// role's trust policy alone decides, about the provider as principal and with what the
+// token says as condition keys.
 package sts
 
 import (
@@ -21,6 +26,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -35,12 +41,14 @@ type Service struct {
 	Keyring *identity.Keyring
 	// Managed returns a managed policy's document, zero when there is none.
 	Managed func(store.Reader, arn.ARN) identity.Document
+	// Issuers finds the keys that verify web identity tokens.
+	Issuers *webidentity.Issuers
 }
 
 // AWS returns the service's operations.
 func (s *Service) AWS() *service.Service {
 	role := service.ARN("{RoleArn}")
-	federated := service.ARN("arn:aws:sts::{account}:federated-user/{Name}")
+	federatedUser := service.ARN("arn:aws:sts::{account}:federated-user/{Name}")
 	externalID := service.Key("sts:ExternalId", "{ExternalId}")
 	sessionName := service.Key("sts:RoleSessionName", "{RoleSessionName}")
 	sourceIdentity := service.KeyOf("sts:SourceIdentity", sourceIdentityKey)
@@ -52,7 +60,9 @@ func (s *Service) AWS() *service.Service {
 			externalID, sessionName, sourceIdentity, transitive, service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.If(tagsSession), service.Bare, transitive, service.Tags("Tags")),
 			service.Also("sts:SetSourceIdentity", nil, service.If(setsSourceIdentity), service.Bare, sourceIdentity)),
-		service.Handle(s.getFederationToken, federated, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
+		service.Handle(s.assumeRoleWithWebIdentity, role, federated[api.AssumeRoleWithWebIdentityInput](sessionName,
+			service.Before(s.checkWebIdentity), service.By(s.webIdentity))...),
+		service.Handle(s.getFederationToken, federatedUser, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
 		service.Open(s.getSessionToken, service.Before(s.checkGetSessionToken), service.MFA(s.spendCode)),
 		service.Open(s.getCallerIdentity),
