@@ -44,7 +44,7 @@ const order = `
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
-	authz, data, aws/iam/api < aws/iam
+	authz, data, aws/iam/api, webidentity < aws/iam
 	service, aws/*/api, webidentity < aws/sts
 
 	# Policies are linted with what AWS publishes about its services.
@@ -68,7 +68,7 @@ const outside = `
 	github.com/pquerna/otp           identity aws/iam awstest
 
 	# What identity providers sign.
-	github.com/go-jose/go-jose/v4    webidentity
+	github.com/go-jose/go-jose/v4    webidentity awstest
 
 	# The program.
 	github.com/spf13/cobra           cmd/iamd

@@ -90,7 +90,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {
 		return nil, err
 	}
-	services, err := services(h)
+	services, err := services(h, s)
 	if err != nil {
 		return nil, err
 	}

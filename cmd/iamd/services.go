@@ -10,6 +10,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 )
 
 // tables are those of the services, which are checked before anyone calls.
@@ -18,10 +19,11 @@ func tables() []store.Checker {
 }
 
 // services are the AWS services that the program serves.
-func services(h *house) ([]*service.Service, error) {
+func services(h *house, s *settings) ([]*service.Service, error) {
+	issuers := &webidentity.Issuers{Trusted: s.trustedIssuers}
 	all := []*service.Service{
-		(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
-		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+		(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
+		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 	}
 	if h.objects == nil {
 		return all, nil

@@ -20,6 +20,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 )
 
 // The settings of a server. Each is a flag of iamd serve and, under the same name,
@@ -32,6 +33,7 @@ type settings struct {
 	tlsCert, tlsKey  string
 	trustedProxies   []string
 	hosts            []string
+	trustedIssuers   []string
 	metricsTokenFile string
 	auditSync        string
 	auditRetention   int // days
@@ -68,6 +70,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.tlsKey, "tls-key", "", "and its private key in `FILE` (PEM)")
 	fs.StringSliceVar(&s.trustedProxies, "trusted-proxies", nil, "believe X-Forwarded-For and X-Forwarded-Proto of these `ADDRESSES` (192.0.2.7 or 10.0.0.0/8)")
 	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`, which replace the default; b.s3.anything is found without")
+	fs.StringSliceVar(&s.trustedIssuers, "trusted-issuers", nil, "ask these `ISSUERS` of web identity tokens for their keys although they speak http or are on this machine or a private network (http://127.0.0.1:8080); accounts still have to register them")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
@@ -218,6 +221,12 @@ func (s *settings) check(getenv func(string) string) error {
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		s.proxies = append(s.proxies, prefix.Masked())
+	}
+	for _, issuer := range s.trustedIssuers {
+		u, err := url.Parse(issuer)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !(&webidentity.Issuers{Trusted: s.trustedIssuers}).CheckIssuer(issuer) {
+			return wrong("--trusted-issuers %q is not an issuer such as http://127.0.0.1:8080 or https://kubernetes.default.svc", issuer)
+		}
 	}
 	if s.auditSync != syncCredentials && s.auditSync != syncAlways {
 		return wrong("--audit-sync %q is neither %s nor %s", s.auditSync, syncCredentials, syncAlways)

@@ -66,6 +66,12 @@
 //	actor ACTOR [AccessKeyId=ID SecretAccessKey=SECRET [SessionToken=TOKEN]]
 //		makes the actor who has these credentials, or those in the last output
 //		(GetSessionToken, GetFederationToken, CreateAccessKey).
+//	token NAME [CLAIM=VALUE]...
+//		sets a variable to a web identity token of an issuer that the server trusts;
+//		$issuer is its name, as it stands in ARNs and condition keys. Without claims the
+//		token is for sts.amazonaws.com about "user", made now and valid for 5m: iat, exp
+//		and nbf are given as durations from now. A claim without a value is left out;
+//		one that begins with [ or { is JSON.
 //	stdout REGEXP, stderr REGEXP
 //		what the last operation answered must match, or with ! must not. ^ and $ are
 //		the ends of a line. With -count=N before it, it must match N times.
@@ -149,6 +155,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 )
 
 // DefaultAccount is the account of a server that was not told any.
@@ -167,6 +174,7 @@ type Server struct {
 	roots    map[string]identity.RootKey
 	ahead    atomic.Int64 // how far its clock was moved
 	http     *httptest.Server
+	issuer   *issuer
 
 	mu      sync.RWMutex // held for writing while there is no handler
 	handler *server.Server
@@ -195,17 +203,23 @@ func Start(t testing.TB, accounts ...string) *Server {
 		roots:    map[string]identity.RootKey{},
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.issuer.serve(w, r) {
+			return
+		}
 		s.mu.RLock()
 		h := s.handler
 		s.mu.RUnlock()
 		h.ServeHTTP(w, r)
 	}))
 	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.URL = "http://" + s.http.Listener.Addr().String()
+	if s.issuer, err = newIssuer(s.URL); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
 	s.http.Start()
-	s.URL = s.http.URL
 	t.Cleanup(func() {
 		s.http.Close()
 		if err := s.close(); err != nil {
@@ -244,12 +258,13 @@ func (s *Server) open() error {
 	if err != nil {
 		return err
 	}
+	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
 		Services: []*service.Service{
-			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
-			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed}).AWS(),
+			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}).AWS(),
+			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 			buckets.AWS(),
 		},
 		Audit:          s.audit,

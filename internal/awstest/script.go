@@ -121,6 +121,7 @@ func run(t testing.TB, name string, text []byte) error {
 	s.server = Start(t, accounts...)
 	s.account = accounts[0]
 	s.actor = s.root(s.account)
+	_, s.vars["issuer"], _ = strings.Cut(s.server.Issuer(), "://")
 
 	n := 0
 	for line := range strings.Lines(string(archive.Comment)) {
@@ -166,6 +167,7 @@ var commands = map[string]command{
 	"key":     {(*script).key, false, 1, 2},
 	"assume":  {(*script).assume, true, 2, -1},
 	"actor":   {(*script).newActor, false, 1, 4},
+	"token":   {(*script).token, false, 1, -1},
 	"stdout":  {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
 	"stderr":  {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
 	"cmp":     {(*script).compare, false, 2, 2},

@@ -43,9 +43,6 @@ func absent() []service.Row {
 		service.Handle(func(context.Context, *service.Call, *api.ListServerCertificatesInput) (*api.ListServerCertificatesOutput, error) {
 			return &api.ListServerCertificatesOutput{ServerCertificateMetadataList: []api.ServerCertificateMetadata{}}, nil
 		}, listing("server-certificate")),
-		service.Handle(func(context.Context, *service.Call, *api.ListOpenIDConnectProvidersInput) (*api.ListOpenIDConnectProvidersOutput, error) {
-			return &api.ListOpenIDConnectProvidersOutput{OpenIDConnectProviderList: []api.OpenIDConnectProviderListEntry{}}, nil
-		}, service.Any),
 		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
 			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
 		}, service.Any),

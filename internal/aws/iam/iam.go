@@ -1,5 +1,5 @@
 // Package iam is AWS Identity and Access Management: users, groups, roles, managed
-// policies, access keys, instance profiles, and what hangs on them.
+// policies, access keys, instance profiles, identity providers, and what hangs on them.
 //
 //	s := &iam.Service{DB: db, Keyring: keyring}
 //	table := s.AWS()
@@ -32,7 +32,7 @@
 //
 // # What is not here
 //
-// Passwords, certificates, SSH keys, service credentials, identity providers and
+// Passwords, certificates, SSH keys, service credentials, SAML providers and
 // reports; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
@@ -48,6 +48,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 )
 
 // A Service is IAM over a store.
@@ -55,6 +56,8 @@ type Service struct {
 	DB      *store.DB
 	Keyring *identity.Keyring
 	Quotas  Quotas // the zero value is DefaultQuotas()
+	// Issuers tells which OpenID Connect issuers there may be, and asks them for their certificates.
+	Issuers *webidentity.Issuers
 }
 
 //go:embed declined.txt
@@ -161,6 +164,7 @@ func (s *Service) AWS() *service.Service {
 	rows = append(rows, attachments[api.AttachGroupPolicyInput, api.DetachGroupPolicyInput, api.ListAttachedGroupPoliciesInput, api.ListAttachedGroupPoliciesOutput](s, groups)...)
 	rows = append(rows, attachments[api.AttachRolePolicyInput, api.DetachRolePolicyInput, api.ListAttachedRolePoliciesInput, api.ListAttachedRolePoliciesOutput](s, roles)...)
 
+	rows = append(rows, s.oidcProviders()...)
 	rows = append(rows, absent()...)
 
 	table := service.New(api.Model, declined, rows...)

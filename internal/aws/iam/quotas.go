@@ -7,6 +7,8 @@ import "github.com/iamd-dev/iamd/internal/aws/iam/api"
 type Quotas struct {
 	Users, Groups, Roles, Policies, Profiles int
 
+	OIDCProviders, ClientIDsPerProvider, SAMLProviders, KeysPerSAMLProvider int
+
 	GroupsPerUser     int
 	KeysPerUser       int
 	VersionsPerPolicy int
@@ -28,6 +30,7 @@ type Quotas struct {
 func DefaultQuotas() Quotas {
 	return Quotas{
 		Users: 5000, Groups: 300, Roles: 1000, Policies: 1500, Profiles: 1000,
+		OIDCProviders: 100, ClientIDsPerProvider: 100, SAMLProviders: 100, KeysPerSAMLProvider: 2,
 		GroupsPerUser: 10, KeysPerUser: 2, VersionsPerPolicy: 5, TagsPerEntity: 50,
 		MFADevices: 5000, MFADevicesPerUser: 8,
 		AttachedPerUser: 10, AttachedPerGroup: 10, AttachedPerRole: 10,

@@ -46,7 +46,7 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 		"AccessKeysPerUserQuota":       q.KeysPerUser, "GroupsPerUserQuota": q.GroupsPerUser,
 		"AccountAccessKeysPresent": rootKeys, "AccountMFAEnabled": rootMFA, "AccountPasswordPresent": 0,
 		"AccountSigningCertificatesPresent": 0, "SigningCertificatesPerUserQuota": 2,
-		"MFADevices": n.MFADevices, "MFADevicesInUse": n.MFADevicesInUse, "Providers": 0,
+		"MFADevices": n.MFADevices, "MFADevicesInUse": n.MFADevicesInUse, "Providers": n.OIDCProviders + n.SAMLProviders,
 		"ServerCertificates": 0, "ServerCertificatesQuota": 20, "GlobalEndpointTokenVersion": 1,
 	} {
 		summary[name] = int32(value)

@@ -140,6 +140,14 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 		if d := identity.MFADeviceBySerial(state, a); d != nil {
 			o = tagged(d.Tags)
 		}
+	case identity.OIDCProviderKind:
+		if p := identity.OIDCProviderByARN(state, a); p != nil {
+			o = tagged(p.Tags)
+		}
+	case identity.SAMLProviderKind:
+		if p := identity.SAMLProviderByARN(state, a); p != nil {
+			o = tagged(p.Tags)
+		}
 	case identity.ProfileKind:
 		if p := profiles.find(state, a.Account(), a.Resource()[strings.LastIndexByte(a.Resource(), '/')+1:]); p != nil && p.Arn == string(a) {
 			o = tagged(p.Tags)

@@ -62,6 +62,13 @@ func (s *Service) checkTrust(document string) error {
 	if err := checkDocument(document, policy.Trust); err != nil {
 		return err
 	}
+	p, err := policy.Parse([]byte(document))
+	if err != nil {
+		return err
+	}
+	if err := checkShared(p); err != nil {
+		return err
+	}
 	return within(policy.Size(document), s.Quotas.TrustPolicySize, "ACLSizePerRole")
 }
 
