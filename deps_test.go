@@ -66,6 +66,7 @@ const outside = `
 
 	# Credentials.
 	github.com/pquerna/otp           identity aws/iam awstest
+	golang.org/x/crypto              aws/iam
 
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity awstest

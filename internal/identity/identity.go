@@ -71,6 +71,7 @@ type Account struct {
 	CanonicalID string   // 64 hexadecimal digits, by which S3 shows the owner
 	Alias       string   `json:",omitempty"` // unique over all accounts
 	MFA         []string `json:",omitempty"` // keys of the root user's MFA devices
+	Holds       Holdings `json:",omitzero"`  // of the root user
 }
 
 // Root is the ARN of the account's root user.
@@ -91,7 +92,7 @@ type User struct {
 	Holds    Holdings            `json:",omitzero"`
 }
 
-// Holdings are how many credentials of each kind a user has that are kept in tables
+// Holdings are how many credentials of each kind somebody has that are kept in tables
 // of their own. Who adds or takes away one writes the number, so that two who do it
 // at once see each other.
 type Holdings struct {

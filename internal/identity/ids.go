@@ -17,6 +17,9 @@ const (
 	ProfilePrefix      = "AIPA"
 	AccessKeyPrefix    = "AKIA" // long-term
 	TemporaryKeyPrefix = "ASIA"
+	PublicKeyPrefix    = "APKA"
+	CertificatePrefix  = "ASCA"
+	ServicePrefix      = "ACCA" // of service-specific credentials
 )
 
 const (

@@ -11,18 +11,6 @@ import (
 // ask before they delete a user, and must not fail because of it.
 func absent() []service.Row {
 	return []service.Row{
-		service.Handle(func(_ context.Context, c *service.Call, in *api.ListSSHPublicKeysInput) (*api.ListSSHPublicKeysOutput, error) {
-			_, err := userOrSelf(c.State, c, in.UserName)
-			return &api.ListSSHPublicKeysOutput{SSHPublicKeys: []api.SSHPublicKeyMetadata{}}, err
-		}, user),
-		service.Handle(func(_ context.Context, c *service.Call, in *api.ListSigningCertificatesInput) (*api.ListSigningCertificatesOutput, error) {
-			_, err := userOrSelf(c.State, c, in.UserName)
-			return &api.ListSigningCertificatesOutput{Certificates: []api.SigningCertificate{}}, err
-		}, user),
-		service.Handle(func(_ context.Context, c *service.Call, in *api.ListServiceSpecificCredentialsInput) (*api.ListServiceSpecificCredentialsOutput, error) {
-			_, err := userOrSelf(c.State, c, in.UserName)
-			return &api.ListServiceSpecificCredentialsOutput{ServiceSpecificCredentials: []api.ServiceSpecificCredentialMetadata{}}, err
-		}, user),
 		service.Handle(func(_ context.Context, c *service.Call, in *api.GetLoginProfileInput) (*api.GetLoginProfileOutput, error) {
 			u, err := userOrSelf(c.State, c, in.UserName)
 			if err != nil {
@@ -40,14 +28,14 @@ func absent() []service.Row {
 		service.Handle(func(_ context.Context, c *service.Call, in *api.GetAccountPasswordPolicyInput) (*api.GetAccountPasswordPolicyOutput, error) {
 			return nil, api.NoSuchEntity("The Password Policy with domain name %s cannot be found.", c.Account)
 		}, service.Any),
-		service.Handle(func(context.Context, *service.Call, *api.ListServerCertificatesInput) (*api.ListServerCertificatesOutput, error) {
-			return &api.ListServerCertificatesOutput{ServerCertificateMetadataList: []api.ServerCertificateMetadata{}}, nil
-		}, listing("server-certificate")),
 		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
 			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
 		}, service.Any),
 		service.Handle(func(context.Context, *service.Call, *api.ListAccountAliasesInput) (*api.ListAccountAliasesOutput, error) {
 			return &api.ListAccountAliasesOutput{AccountAliases: []string{}}, nil
+		}, service.Any),
+		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
+			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
 		}, service.Any),
 	}
 }

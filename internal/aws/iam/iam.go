@@ -1,5 +1,6 @@
 // Package iam is AWS Identity and Access Management: users, groups, roles, managed
-// policies, access keys, instance profiles, identity providers, and what hangs on them.
+// policies, access keys, instance profiles, identity providers, and what hangs on
+// them: MFA devices, SSH keys, certificates.
 //
 //	s := &iam.Service{DB: db, Keyring: keyring}
 //	table := s.AWS()
@@ -13,6 +14,8 @@
 //   - A kind is one of the five kinds of entity, with what the operations that
 //     repeat for several kinds need to know of it: see kinds.go. What a row is about is in resources.go. Tags, inline
 //     policies, attachments and boundaries are written once, over kinds.
+//   - A holder is who has credentials, a user or the root of an account; a credential
+//     is a kind of credential of which one can have some: see holders.go.
 //   - A view is an entity as one operation shows it: AWS leaves different members
 //     out of the answers of Create, Get and List.
 //   - A list is what the paginator turns into pages: see lists.go.
@@ -32,8 +35,7 @@
 //
 // # What is not here
 //
-// Passwords, certificates, SSH keys, service credentials, SAML providers and
-// reports; declined.txt tells why, one line each. Of
+// Passwords, SAML providers and reports; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
 package iam
@@ -123,6 +125,30 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.listMFADevices, user),
 		service.Handle(s.listVirtualMFADevices, everyMFADevice),
 
+		service.Handle(s.uploadSSHPublicKey, user),
+		service.Handle(s.getSSHPublicKey, user),
+		service.Handle(s.listSSHPublicKeys, user),
+		service.Handle(updating[api.UpdateSSHPublicKeyInput](s, sshKeys), user),
+		service.Handle(deleting[api.DeleteSSHPublicKeyInput](s, sshKeys), user),
+
+		service.Handle(s.uploadSigningCertificate, user),
+		service.Handle(s.listSigningCertificates, user),
+		service.Handle(updating[api.UpdateSigningCertificateInput](s, signingCertificates), user),
+		service.Handle(deleting[api.DeleteSigningCertificateInput](s, signingCertificates), user),
+
+		service.Handle(s.createServiceSpecificCredential, user, service.Key("iam:ServiceSpecificCredentialServiceName", "{ServiceName}"),
+			service.Key("iam:ServiceSpecificCredentialAgeDays", "{CredentialAgeDays}")),
+		service.Handle(s.listServiceSpecificCredentials, credentialsOf),
+		service.Handle(s.resetServiceSpecificCredential, user, credentialService[api.ResetServiceSpecificCredentialInput]()),
+		service.Handle(updating[api.UpdateServiceSpecificCredentialInput](s, serviceCredentials), user, credentialService[api.UpdateServiceSpecificCredentialInput]()),
+		service.Handle(deleting[api.DeleteServiceSpecificCredentialInput](s, serviceCredentials), user, credentialService[api.DeleteServiceSpecificCredentialInput]()),
+
+		service.Handle(s.uploadServerCertificate, newServerCertificate, requestTags),
+		service.Handle(s.getServerCertificate, serverCertificates.named),
+		service.Handle(s.listServerCertificates, listing(identity.ServerCertificateKind)),
+		service.Handle(s.updateServerCertificate, serverCertificates.named, service.Also("iam:UpdateServerCertificate", renamedServerCertificate)),
+		service.Handle(s.deleteServerCertificate, serverCertificates.named),
+
 		service.Handle(s.createInstanceProfile, newProfile, requestTags),
 		service.Handle(s.getInstanceProfile, profile),
 		service.Handle(s.listInstanceProfiles, listing(identity.ProfileKind)),
@@ -155,6 +181,7 @@ func (s *Service) AWS() *service.Service {
 	rows = append(rows, tagging[api.TagInstanceProfileInput, api.UntagInstanceProfileInput, api.ListInstanceProfileTagsInput, api.ListInstanceProfileTagsOutput](s, profiles)...)
 
 	rows = append(rows, tagging[api.TagMFADeviceInput, api.UntagMFADeviceInput, api.ListMFADeviceTagsInput, api.ListMFADeviceTagsOutput](s, mfaDevices)...)
+	rows = append(rows, tagging[api.TagServerCertificateInput, api.UntagServerCertificateInput, api.ListServerCertificateTagsInput, api.ListServerCertificateTagsOutput](s, serverCertificates)...)
 
 	rows = append(rows, inline[api.PutUserPolicyInput, api.GetUserPolicyInput, api.GetUserPolicyOutput, api.ListUserPoliciesInput, api.ListUserPoliciesOutput, api.DeleteUserPolicyInput](s, users)...)
 	rows = append(rows, inline[api.PutGroupPolicyInput, api.GetGroupPolicyInput, api.GetGroupPolicyOutput, api.ListGroupPoliciesInput, api.ListGroupPoliciesOutput, api.DeleteGroupPolicyInput](s, groups)...)
@@ -179,7 +206,9 @@ var (
 )
 
 // Tables returns the tables that are not identity's, for store.Open to check.
-func Tables() []store.Checker { return []store.Checker{usages, deletions, jobs} }
+func Tables() []store.Checker {
+	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable}
+}
 
 // update is the store's Update. A change that is too large for the store, such as the
 // hundredth inline policy that is mostly white space, is a quota that AWS has not.

@@ -63,55 +63,22 @@ func qrCode(c *service.Call, d *identity.MFADevice, seed identity.Secret) ([]byt
 	return b.Bytes(), nil
 }
 
-// A deviceOwner is who has MFA devices: a user, or the root of an account.
-type deviceOwner struct {
-	user    *identity.User // nil for the root
-	account *identity.Account
-	devices *[]string // keys
-}
-
-// mfaOwner is the owner that an input names, by default the caller. A root calls
-// itself root, which AWS leaves to its console, unless there is a user of that name.
-func mfaOwner(r store.Reader, c *service.Call, name string) (deviceOwner, error) {
+// deviceHolder is holderOf, where a root may call itself root, which AWS leaves to its
+// console, unless there is a user of that name.
+func deviceHolder(r store.Reader, c *service.Call, name string) (holder, error) {
 	if c.Caller.Type == identity.RootUser && name == rootName && users.find(r, c.Account, name) == nil {
 		name = ""
 	}
-	u, err := userOrSelf(r, c, name)
-	if err != nil {
-		return deviceOwner{}, err
-	}
-	if u != nil {
-		return deviceOwner{user: u, devices: &u.MFA}, nil
-	}
-	a := identity.Accounts.Get(r, c.Account)
-	if a == nil {
-		return deviceOwner{}, fmt.Errorf("the caller's account %s is not there", c.Account)
-	}
-	return deviceOwner{account: a, devices: &a.MFA}, nil
+	return holderOf(r, c, name)
 }
 
-func (o deviceOwner) id() string {
-	if o.user != nil {
-		return o.user.UserId
-	}
-	return o.account.ID
-}
-
-func (o deviceOwner) keep(tx *store.Tx, c *service.Call) {
-	if o.user != nil {
-		identity.Users.Put(tx, users.key(c.Account, o.user), o.user)
-		return
-	}
-	identity.Accounts.Put(tx, o.account.ID, o.account)
-}
-
-// device finds an MFA device that the owner has.
-func (o deviceOwner) device(r store.Reader, c *service.Call, serial string) (*identity.MFADevice, error) {
+// device finds an MFA device that the holder has.
+func (h holder) device(r store.Reader, c *service.Call, serial string) (*identity.MFADevice, error) {
 	d, err := mfaDevices.get(r, c, serial)
 	if err != nil {
 		return nil, err
 	}
-	if d.Owner != o.id() {
+	if d.Owner != h.id() {
 		return nil, api.NoSuchEntity("MFA Device invalid for user.")
 	}
 	return d, nil
@@ -119,7 +86,7 @@ func (o deviceOwner) device(r store.Reader, c *service.Call, serial string) (*id
 
 func (s *Service) enableMFADevice(ctx context.Context, c *service.Call, in *api.EnableMFADeviceInput) (*none, error) {
 	return nil, s.withCodes(ctx, func(tx *store.Tx) (refusal, err error) {
-		o, err := mfaOwner(tx, c, in.UserName)
+		h, err := deviceHolder(tx, c, in.UserName)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +97,7 @@ func (s *Service) enableMFADevice(ctx context.Context, c *service.Call, in *api.
 		if d.Owner != "" {
 			return nil, api.EntityAlreadyExists("MFA Device is already in use.")
 		}
-		if err := within(len(*o.devices)+1, s.Quotas.MFADevicesPerUser, "MFADevicesPerUser"); err != nil {
+		if err := within(len(*h.devices)+1, s.Quotas.MFADevicesPerUser, "MFADevicesPerUser"); err != nil {
 			return nil, err
 		}
 		refusal, err = s.Keyring.EnableMFADevice(d, in.AuthenticationCode1, in.AuthenticationCode2, c.Time)
@@ -139,9 +106,9 @@ func (s *Service) enableMFADevice(ctx context.Context, c *service.Call, in *api.
 		}
 		key := mfaDevices.key(c.Account, d)
 		if refusal == nil {
-			d.Owner, d.Enabled = o.id(), now(c)
-			*o.devices = append(*o.devices, key)
-			o.keep(tx, c)
+			d.Owner, d.Enabled = h.id(), now(c)
+			*h.devices = append(*h.devices, key)
+			h.keep(tx, c)
 			inUse(tx, c.Account, +1)
 		}
 		identity.MFADevices.Put(tx, key, d)
@@ -151,11 +118,11 @@ func (s *Service) enableMFADevice(ctx context.Context, c *service.Call, in *api.
 
 func (s *Service) resyncMFADevice(ctx context.Context, c *service.Call, in *api.ResyncMFADeviceInput) (*none, error) {
 	return nil, s.withCodes(ctx, func(tx *store.Tx) (refusal, err error) {
-		o, err := mfaOwner(tx, c, in.UserName)
+		h, err := deviceHolder(tx, c, in.UserName)
 		if err != nil {
 			return nil, err
 		}
-		d, err := o.device(tx, c, in.SerialNumber)
+		d, err := h.device(tx, c, in.SerialNumber)
 		if err != nil {
 			return nil, err
 		}
@@ -188,17 +155,17 @@ func (s *Service) withCodes(ctx context.Context, f func(*store.Tx) (refusal, err
 // that it has spent.
 func (s *Service) deactivateMFADevice(ctx context.Context, c *service.Call, in *api.DeactivateMFADeviceInput) (*none, error) {
 	return nil, s.update(ctx, func(tx *store.Tx) error {
-		o, err := mfaOwner(tx, c, in.UserName)
+		h, err := deviceHolder(tx, c, in.UserName)
 		if err != nil {
 			return err
 		}
-		d, err := o.device(tx, c, in.SerialNumber)
+		d, err := h.device(tx, c, in.SerialNumber)
 		if err != nil {
 			return err
 		}
 		key := mfaDevices.key(c.Account, d)
-		*o.devices = slices.DeleteFunc(*o.devices, func(k string) bool { return k == key })
-		o.keep(tx, c)
+		*h.devices = slices.DeleteFunc(*h.devices, func(k string) bool { return k == key })
+		h.keep(tx, c)
 		d.Owner, d.Enabled = "", time.Time{}
 		identity.MFADevices.Put(tx, key, d)
 		inUse(tx, c.Account, -1)
@@ -226,28 +193,28 @@ func (s *Service) deleteVirtualMFADevice(ctx context.Context, c *service.Call, i
 }
 
 func (s *Service) getMFADevice(_ context.Context, c *service.Call, in *api.GetMFADeviceInput) (*api.GetMFADeviceOutput, error) {
-	o, err := mfaOwner(c.State, c, in.UserName)
+	h, err := deviceHolder(c.State, c, in.UserName)
 	if err != nil {
 		return nil, err
 	}
-	d, err := o.device(c.State, c, in.SerialNumber)
+	d, err := h.device(c.State, c, in.SerialNumber)
 	if err != nil {
 		return nil, err
 	}
-	return &api.GetMFADeviceOutput{UserName: nameOf(o.user), SerialNumber: d.SerialNumber, EnableDate: d.Enabled}, nil
+	return &api.GetMFADeviceOutput{UserName: h.name(), SerialNumber: d.SerialNumber, EnableDate: d.Enabled}, nil
 }
 
 func (s *Service) listMFADevices(_ context.Context, c *service.Call, in *api.ListMFADevicesInput) (*api.ListMFADevicesOutput, error) {
-	o, err := mfaOwner(c.State, c, in.UserName)
+	h, err := deviceHolder(c.State, c, in.UserName)
 	if err != nil {
 		return nil, err
 	}
-	p, err := paged(in.Marker, in.MaxItems, mapped(slice(*o.devices), func(key string) (api.MFADevice, bool) {
+	p, err := paged(in.Marker, in.MaxItems, mapped(slice(*h.devices), func(key string) (api.MFADevice, bool) {
 		d := identity.MFADevices.Get(c.State, key)
 		if d == nil {
 			return api.MFADevice{}, false
 		}
-		return api.MFADevice{UserName: nameOf(o.user), SerialNumber: d.SerialNumber, EnableDate: d.Enabled}, true
+		return api.MFADevice{UserName: h.name(), SerialNumber: d.SerialNumber, EnableDate: d.Enabled}, true
 	}))
 	if err != nil {
 		return nil, err

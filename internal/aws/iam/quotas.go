@@ -15,6 +15,10 @@ type Quotas struct {
 	TagsPerEntity     int
 
 	MFADevices, MFADevicesPerUser int
+	SSHKeysPerUser                int
+	SigningCertificatesPerUser    int
+	CredentialsPerService         int // of a user
+	ServerCertificates            int
 
 	AttachedPerUser, AttachedPerGroup, AttachedPerRole int
 
@@ -32,7 +36,7 @@ func DefaultQuotas() Quotas {
 		Users: 5000, Groups: 300, Roles: 1000, Policies: 1500, Profiles: 1000,
 		OIDCProviders: 100, ClientIDsPerProvider: 100, SAMLProviders: 100, KeysPerSAMLProvider: 2,
 		GroupsPerUser: 10, KeysPerUser: 2, VersionsPerPolicy: 5, TagsPerEntity: 50,
-		MFADevices: 5000, MFADevicesPerUser: 8,
+		MFADevices: 5000, MFADevicesPerUser: 8, SSHKeysPerUser: 5, SigningCertificatesPerUser: 2, CredentialsPerService: 2, ServerCertificates: 20,
 		AttachedPerUser: 10, AttachedPerGroup: 10, AttachedPerRole: 10,
 		PolicySize: 6144, UserPolicySize: 2048, GroupPolicySize: 5120, RolePolicySize: 10240, TrustPolicySize: 2048,
 	}

@@ -19,15 +19,15 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 	if counts := identity.Counters.Get(c.State, c.Account); counts != nil {
 		n = *counts
 	}
-	versions, rootKeys, rootMFA := 0, 0, 0
+	versions, rootKeys, rootMFA, rootCertificates := 0, 0, 0, 0
 	for _, p := range policies.all(c.State, c.Account, "")("") {
 		versions += len(p.Versions)
 	}
 	for range keysOf(c.State, identity.Key(c.Account, "")) {
 		rootKeys = 1 // present or not, AWS does not count them
 	}
-	if a := identity.Accounts.Get(c.State, c.Account); a != nil && len(a.MFA) > 0 {
-		rootMFA = 1
+	if a := identity.Accounts.Get(c.State, c.Account); a != nil { // these, too, are present or not
+		rootMFA, rootCertificates = min(len(a.MFA), 1), min(a.Holds.SigningCertificates, 1)
 	}
 	q := s.Quotas
 	summary := map[string]int32{}
@@ -45,9 +45,9 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 		"AttachedPoliciesPerRoleQuota": q.AttachedPerRole,
 		"AccessKeysPerUserQuota":       q.KeysPerUser, "GroupsPerUserQuota": q.GroupsPerUser,
 		"AccountAccessKeysPresent": rootKeys, "AccountMFAEnabled": rootMFA, "AccountPasswordPresent": 0,
-		"AccountSigningCertificatesPresent": 0, "SigningCertificatesPerUserQuota": 2,
+		"AccountSigningCertificatesPresent": rootCertificates, "SigningCertificatesPerUserQuota": q.SigningCertificatesPerUser,
 		"MFADevices": n.MFADevices, "MFADevicesInUse": n.MFADevicesInUse, "Providers": n.OIDCProviders + n.SAMLProviders,
-		"ServerCertificates": 0, "ServerCertificatesQuota": 20, "GlobalEndpointTokenVersion": 1,
+		"ServerCertificates": n.ServerCertificates, "ServerCertificatesQuota": q.ServerCertificates, "GlobalEndpointTokenVersion": 1,
 	} {
 		summary[name] = int32(value)
 	}

@@ -25,7 +25,8 @@ var (
 	newRole    = toBeMade(identity.RoleKind, "RoleName")
 	newProfile = toBeMade(identity.ProfileKind, "InstanceProfileName")
 
-	newMFADevice = toBeMade(identity.MFADeviceKind, "VirtualMFADeviceName")
+	newMFADevice         = toBeMade(identity.MFADeviceKind, "VirtualMFADeviceName")
+	newServerCertificate = toBeMade(identity.ServerCertificateKind, "ServerCertificateName")
 )
 
 // named is the entity that the input names.
@@ -40,10 +41,7 @@ func (k *kind[T]) named(in reflect.Type) func(*service.Call, any) []service.Targ
 }
 
 func (k *kind[T]) target(c *service.Call, name string) service.Target {
-	var t service.Target
-	if k.word != "" {
-		t.Text = k.word + " " + name
-	}
+	t := service.Target{Text: k.text(name)}
 	if v := k.find(c.State, c.Account, name); v != nil {
 		_, _, a := k.shown(v)
 		t.ARN = arn.ARN(a)
@@ -53,6 +51,14 @@ func (k *kind[T]) target(c *service.Call, name string) service.Target {
 		t.ARN = arn.ARN(entityARN(c.Account, k.kind, "/", name))
 	}
 	return t
+}
+
+// text is what a refusal calls an entity; "" where it prints the ARN.
+func (k *kind[T]) text(name string) string {
+	if k.word == "" {
+		return ""
+	}
+	return k.word + " " + name
 }
 
 // user is the user that the input names, or the one who calls.
@@ -147,6 +153,10 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 	case identity.SAMLProviderKind:
 		if p := identity.SAMLProviderByARN(state, a); p != nil {
 			o = tagged(p.Tags)
+		}
+	case identity.ServerCertificateKind:
+		if v := serverCertificateByARN(state, a); v != nil {
+			o = tagged(v.Tags)
 		}
 	case identity.ProfileKind:
 		if p := profiles.find(state, a.Account(), a.Resource()[strings.LastIndexByte(a.Resource(), '/')+1:]); p != nil && p.Arn == string(a) {

@@ -154,7 +154,7 @@ func renamed[T any](c *service.Call, k *kind[T], name, newPath, newName string) 
 	if newPath == "" {
 		newPath = pathOf(a)
 	}
-	return []service.Target{{ARN: arn.ARN(entityARN(c.Account, k.kind, newPath, name)), Text: k.word + " " + name}}
+	return []service.Target{{ARN: arn.ARN(entityARN(c.Account, k.kind, newPath, name)), Text: k.text(name)}}
 }
 
 func (s *Service) deleteUser(ctx context.Context, c *service.Call, in *api.DeleteUserInput) (*none, error) {
@@ -168,6 +168,8 @@ func (s *Service) deleteUser(ctx context.Context, c *service.Call, in *api.Delet
 			return api.DeleteConflict("Cannot delete entity, must delete access keys first.")
 		case len(u.MFA) > 0:
 			return api.DeleteConflict("Cannot delete entity, must delete MFA device first.")
+		case u.Holds != identity.Holdings{}:
+			return api.DeleteConflict("Cannot delete entity, must remove referenced objects first.")
 		case len(u.Groups) > 0:
 			return api.DeleteConflict("Cannot delete entity, must remove users from group first.")
 		}
