@@ -31,9 +31,6 @@ func absent() []service.Row {
 		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
 			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
 		}, service.Any),
-		service.Handle(func(context.Context, *service.Call, *api.ListAccountAliasesInput) (*api.ListAccountAliasesOutput, error) {
-			return &api.ListAccountAliasesOutput{AccountAliases: []string{}}, nil
-		}, service.Any),
 		service.Handle(func(context.Context, *service.Call, *api.ListSAMLProvidersInput) (*api.ListSAMLProvidersOutput, error) {
 			return &api.ListSAMLProvidersOutput{SAMLProviderList: []api.SAMLProviderListEntry{}}, nil
 		}, service.Any),

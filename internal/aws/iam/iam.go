@@ -149,6 +149,10 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.updateServerCertificate, serverCertificates.named, service.Also("iam:UpdateServerCertificate", renamedServerCertificate)),
 		service.Handle(s.deleteServerCertificate, serverCertificates.named),
 
+		service.Handle(s.createAccountAlias, service.Any),
+		service.Handle(s.deleteAccountAlias, service.Any),
+		service.Handle(s.listAccountAliases, service.Any),
+
 		service.Handle(s.createInstanceProfile, newProfile, requestTags),
 		service.Handle(s.getInstanceProfile, profile),
 		service.Handle(s.listInstanceProfiles, listing(identity.ProfileKind)),
@@ -207,7 +211,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable}
+	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the

@@ -18,6 +18,9 @@ func TestQRCode(t *testing.T) {
 	t.Parallel()
 	s := awstest.Start(t)
 	client := s.IAM(s.Config(s.Root(awstest.DefaultAccount)))
+	if _, err := client.CreateAccountAlias(t.Context(), &iam.CreateAccountAliasInput{AccountAlias: aws.String("acme")}); err != nil {
+		t.Fatal(err)
+	}
 	out, err := client.CreateVirtualMFADevice(t.Context(), &iam.CreateVirtualMFADeviceInput{VirtualMFADeviceName: aws.String("my+phone")})
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +29,7 @@ func TestQRCode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, err := qr.Encode("otpauth://totp/my+phone@"+awstest.DefaultAccount+"?secret="+string(out.VirtualMFADevice.Base32StringSeed), qr.M, qr.Auto)
+	code, err := qr.Encode("otpauth://totp/my+phone@acme?secret="+string(out.VirtualMFADevice.Base32StringSeed), qr.M, qr.Auto)
 	if err != nil {
 		t.Fatal(err)
 	}
