@@ -14,11 +14,23 @@ type exception struct {
 // global services have one endpoint for all regions.
 var global = []exception{
 	{"iam", "", "", "credentials are scoped to us-east-1 whatever the caller's region"},
+	{"organizations", "", "", "as iam: one endpoint, in us-east-1"},
 }
 
 // quiet services do not repeat the caller's value in ValidationError.
 var quiet = []exception{
 	{"iam", "", "", "recorded in 2026: Value at 'tags' failed to satisfy constraint"},
+}
+
+// capital services write an error's text into Message.
+var capital = []exception{
+	{"organizations", "", "", "the member of all its errors, beside Reason"},
+}
+
+// reasons are the errors by which services that do not say ValidationException tell
+// what is wrong with an input: the first fault, by a reason.
+var reasons = []exception{
+	{"organizations", "", "InvalidInputException", "seen: You provided a value that does not match the required pattern."},
 }
 
 // sentences are what IAM says of a value outside its pattern, by pattern or by
@@ -97,6 +109,7 @@ var added = []addedMember{
 // pointer members are strings where absent and empty must be told apart.
 var pointer = []exception{
 	{"iam", "UpdateRoleInput.Description", "", "absent leaves the description, empty removes it"},
+	{"organizations", "UpdatePolicyInput.Description", "", "absent leaves the description, empty removes it"},
 	{"s3", "LifecycleRuleFilter.Prefix", "", "an empty prefix is a filter that matches everything"},
 	{"s3", "LifecycleRule.Prefix", "", "the old form of the filter: present and empty is not absent"},
 	{"s3", "ReplicationRuleFilter.Prefix", "", "an empty prefix is a filter that matches everything"},
@@ -123,6 +136,7 @@ var always = []exception{
 	{"iam", "ServiceLastAccessed.TotalAuthenticatedEntities", "", "0 is written for a service never used"},
 	{"iam", "OrganizationsDecisionDetail.AllowedByOrganizations", "", "false is the point of it"},
 	{"iam", "PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary", "", "false is the point of it"},
+	{"organizations", "PolicySummary.AwsManaged", "", "false is written"},
 	{"sts", "GetFederationTokenOutput.PackedPolicySize", "", "federation answers always have it"},
 	{"s3", "*.IsTruncated", "", "every list answer has it"},
 	{"s3", "*.MaxKeys", "", "0 is a lawful page size and is echoed"},

@@ -79,7 +79,7 @@ func generate(name string, ops []string) ([]byte, error) {
 		g.structure(exported(s), &ref{Shape: s}, g.fromInput[s] && !g.fromOutput[s])
 	}
 	g.errors()
-	for _, table := range [][]exception{global, quiet, sentences, elementNotNull, missing, encoded, secret, recorded, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
+	for _, table := range [][]exception{global, quiet, capital, reasons, sentences, elementNotNull, missing, encoded, secret, recorded, pointer, always, optional, retype, openEnum, regexps, noTypes, noRoute, roots, text} {
 		for i := range table {
 			if e := &table[i]; e.Service == g.service && !g.used[e] {
 				g.fail("the exception %s %q (%s) changes nothing: remove it", e.Service, e.Name, e.Reason)
@@ -194,6 +194,12 @@ func (g *generator) operations(typed map[string]bool) {
 	}
 	if g.has(quiet, "") {
 		g.printf("Quiet: true,\n")
+	}
+	if g.has(capital, "") {
+		g.printf("Capital: true,\n")
+	}
+	if e := g.find(reasons, ""); e != nil {
+		g.printf("Reasons: %q,\n", e.Value)
 	}
 	g.printf("Operations: []wire.Operation{\n")
 	for _, name := range slices.Sorted(maps.Keys(g.model.Operations)) {

@@ -124,7 +124,23 @@ type fault struct {
 	path  string
 	value string // "'x'", "null", or "" where it is not repeated
 	text  string // what follows "failed to satisfy constraint: "
+	reason
 }
+
+// A reason is how a constraint is broken, in the words of services that tell it
+// instead of the constraint (Organizations API Reference, InvalidInputException).
+type reason struct{ code, text string }
+
+var (
+	absent     = reason{"INPUT_REQUIRED", "You must include a value for all required parameters."}
+	tooLong    = reason{"MAX_LENGTH_EXCEEDED", "You provided a string parameter that is longer than allowed."}
+	tooShort   = reason{"MIN_LENGTH_EXCEEDED", "You provided a string parameter that is shorter than allowed."}
+	tooLarge   = reason{"MAX_VALUE_EXCEEDED", "You provided a numeric parameter that has a larger value than allowed."}
+	tooSmall   = reason{"MIN_VALUE_EXCEEDED", "You provided a numeric parameter that has a smaller value than allowed."}
+	offPattern = reason{"INVALID_PATTERN", "You provided a value that does not match the required pattern."}
+	notInEnum  = reason{"INVALID_ENUM", "You specified an invalid value."}
+	badElement = reason{"INVALID_LIST_MEMBER", "You provided a list to a parameter that contains at least one invalid value."}
+)
 
 // faults collects what is wrong with an input. AWS reports everything at once.
 type faults struct {
@@ -134,11 +150,11 @@ type faults struct {
 	missing  string // the member to be reported with MissingParameter
 }
 
-func (fs *faults) add(path, text, echo string, f *field) {
+func (fs *faults) add(path string, why reason, text, echo string, f *field) {
 	if fs.quiet || f.sensitive {
 		echo = ""
 	}
-	fs.list = append(fs.list, fault{path, echo, text})
+	fs.list = append(fs.list, fault{path, echo, text, why})
 }
 
 // null notes that a required member is absent.
@@ -147,7 +163,7 @@ func (fs *faults) null(prefix *trail, f *field) {
 		fs.missing = f.name
 		return
 	}
-	fs.add(prefix.String()+f.label, "Member must not be null", "null", f)
+	fs.add(prefix.String()+f.label, absent, "Member must not be null", "null", f)
 }
 
 // text checks a string. The order of the constraints is AWS's.
@@ -162,20 +178,20 @@ func (fs *faults) text(prefix *trail, f *field, s string) {
 		n = int64(utf8.RuneCountInString(s))
 	}
 	if c.hasMax && n > c.max {
-		fs.add(prefix.String()+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), echo, f)
+		fs.add(prefix.String()+f.label, tooLong, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), echo, f)
 	}
 	if c.hasMin && n < c.min {
-		fs.add(prefix.String()+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), echo, f)
+		fs.add(prefix.String()+f.label, tooShort, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), echo, f)
 	}
 	if c.match != nil && !c.match(s) {
 		if c.say == "" {
-			fs.add(prefix.String()+f.label, "Member must satisfy regular expression pattern: "+c.pattern, echo, f)
+			fs.add(prefix.String()+f.label, offPattern, "Member must satisfy regular expression pattern: "+c.pattern, echo, f)
 		} else if fs.sentence == "" {
 			fs.sentence = "The specified value for " + f.label + " is invalid. " + c.say
 		}
 	}
 	if c.enum != nil && !slices.Contains(c.enum, s) {
-		fs.add(prefix.String()+f.label, c.enumText(fs.quiet), echo, f)
+		fs.add(prefix.String()+f.label, notInEnum, c.enumText(fs.quiet), echo, f)
 	}
 }
 
@@ -207,10 +223,10 @@ func (fs *faults) number(prefix *trail, f *field, n int64) {
 		return
 	}
 	if c.hasMax && n > c.max {
-		fs.add(prefix.String()+f.label, "Member must have value less than or equal to "+strconv.FormatInt(c.max, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
+		fs.add(prefix.String()+f.label, tooLarge, "Member must have value less than or equal to "+strconv.FormatInt(c.max, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
 	}
 	if c.hasMin && n < c.min {
-		fs.add(prefix.String()+f.label, "Member must have value greater than or equal to "+strconv.FormatInt(c.min, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
+		fs.add(prefix.String()+f.label, tooSmall, "Member must have value greater than or equal to "+strconv.FormatInt(c.min, 10), "'"+strconv.FormatInt(n, 10)+"'", f)
 	}
 }
 
@@ -221,11 +237,11 @@ func (fs *faults) count(prefix *trail, f *field, n int) bool {
 		return true
 	}
 	if c.hasMax && int64(n) > c.max {
-		fs.add(prefix.String()+f.label, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), "", f)
+		fs.add(prefix.String()+f.label, tooLong, "Member must have length less than or equal to "+strconv.FormatInt(c.max, 10), "", f)
 		return false
 	}
 	if c.hasMin && int64(n) < c.min {
-		fs.add(prefix.String()+f.label, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), "", f)
+		fs.add(prefix.String()+f.label, tooShort, "Member must have length greater than or equal to "+strconv.FormatInt(c.min, 10), "", f)
 	}
 	return true
 }
@@ -261,7 +277,7 @@ func (fs *faults) elements(prefix *trail, f *field, list reflect.Value) {
 		if !fs.quiet {
 			echo = "'[" + strings.Join(list.Interface().([]string), ", ") + "]'"
 		}
-		fs.add(prefix.String()+f.label, "Member must satisfy constraint: ["+strings.Join(all, ", ")+"]", echo, f)
+		fs.add(prefix.String()+f.label, badElement, "Member must satisfy constraint: ["+strings.Join(all, ", ")+"]", echo, f)
 		return
 	}
 }
@@ -277,6 +293,15 @@ func (fs *faults) err() error {
 		return Errorf(400, "ValidationError", "%s", fs.sentence)
 	}
 	return nil
+}
+
+// first returns the first fault as an error of that code, with its reason, or nil.
+func (fs *faults) first(code string) error {
+	if len(fs.list) == 0 {
+		return nil
+	}
+	why := fs.list[0].reason
+	return &Error{Code: code, Message: why.text, Status: 400, Fields: []Field{{"Reason", why.code}}}
 }
 
 func (fs *faults) message() string {

@@ -48,6 +48,9 @@ func decodeJSON(m *Model, body []byte, in any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return serialization("Unexpected text after the document.")
 	}
+	if m.Reasons != "" {
+		return d.faults.first(m.Reasons)
+	}
 	if e := (*Error)(nil); errors.As(d.faults.err(), &e) {
 		e.Code = "ValidationException"
 		return e
@@ -294,13 +297,19 @@ func contentTypeJSON(m *Model) string {
 	return "application/x-amz-json-1.1"
 }
 
-// appendJSONError writes an error. The field is "message" for all services but a few, DynamoDB
-// among them, whose clients read it in either case.
-func appendJSONError(dst []byte, e *Error) []byte {
+// appendJSONError writes an error. The text is in "message" but where the model says
+// otherwise; clients read it in either case.
+func appendJSONError(dst []byte, m *Model, e *Error) []byte {
 	dst = append(dst, `{"__type":`...)
 	dst = AppendJSONString(dst, e.Code)
 	if !e.NoMessage {
-		dst = append(dst, `,"message":`...)
+		member := "message"
+		if m.Capital {
+			member = "Message"
+		}
+		dst = append(dst, ',')
+		dst = AppendJSONString(dst, member)
+		dst = append(dst, ':')
 		dst = AppendJSONString(dst, e.Message)
 	}
 	for _, f := range e.Fields {

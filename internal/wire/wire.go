@@ -105,7 +105,7 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 		h.Set("Content-Type", "application/xml")
 		h.Set("X-Amz-Request-Id", requestID)
 	case JSON10, JSON11:
-		dst = appendJSONError(dst, e)
+		dst = appendJSONError(dst, m, e)
 		h.Set("Content-Type", contentTypeJSON(m))
 		h.Set("X-Amzn-Requestid", requestID)
 	case RESTJSON:
