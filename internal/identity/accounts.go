@@ -29,8 +29,8 @@ type beginning struct{ KeyID string }
 
 // EnsureAccounts makes those of the accounts that are not there yet, each with a
 // root access key, and returns the root keys of all accounts: the management
-// account's first, the others by account id. The first account ever made is the
-// management account.
+// account's first, the others by account id. The first account ever made is called
+// the management account here, whether it has made an organisation or not.
 //
 // A key that is given becomes the management account's root key, in place of the
 // one that it had from an earlier start. Keys that the root made itself stay.
@@ -101,10 +101,23 @@ type newAccount struct {
 }
 
 func (k *Keyring) newAccount(id string, now time.Time) *newAccount {
+	key, _ := k.NewAccessKey(id, "", now)
+	return &newAccount{*NewAccount(id, now), key}
+}
+
+// NewAccount makes an account without any credentials.
+func NewAccount(id string, now time.Time) *Account {
 	var canonical [32]byte
 	rand.Read(canonical[:])
-	key, _ := k.NewAccessKey(id, "", now)
-	return &newAccount{Account{ID: id, Created: now, CanonicalID: hex.EncodeToString(canonical[:])}, key}
+	return &Account{ID: id, Created: now, CanonicalID: hex.EncodeToString(canonical[:])}
+}
+
+// openAccount returns an account that is there and not closed; nil for any other.
+func openAccount(r store.Reader, id string) *Account {
+	if a := Accounts.Get(r, id); a != nil && a.Closed.IsZero() {
+		return a
+	}
+	return nil
 }
 
 // give makes a key the account's root key.

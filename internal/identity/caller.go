@@ -187,6 +187,7 @@ type Session struct {
 	Provider       string    // aws:FederatedProvider
 	Chained        bool      // assumed by a role session
 	Claims         []Claim   // of the identity provider's, those that last
+	AssumedRoot    bool      // of a member account's root user, by AssumeRoot; PolicyARNs is the task
 }
 
 // A SessionTag is a session tag; a transitive one goes on to sessions assumed from this one.

@@ -34,6 +34,11 @@ import (
 // unique ids are themselves, accounts' are their ids.
 var (
 	Accounts = store.NewTable[Account]("accounts")
+	// An organisation's id; that and an OU's id; that and a policy's id.
+	Organizations        = store.NewTable[Organization]("organizations")
+	Units                = store.NewTable[Unit]("units")
+	OrganizationPolicies = store.NewTable[OrganizationPolicy]("organization-policies")
+
 	Users    = store.NewTable[User]("users")
 	Groups   = store.NewTable[Group]("groups")
 	Roles    = store.NewTable[Role]("roles")
@@ -55,6 +60,7 @@ var (
 func Tables() []store.Checker {
 	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices,
 		OIDCProviders, SAMLProviders,
+		Organizations, Units, OrganizationPolicies,
 		sealingKeys, newestSealing, beginnings}
 }
 
@@ -67,11 +73,15 @@ type Account struct {
 	ID          string // 12 digits
 	Name        string
 	Created     time.Time
-	Management  bool     // the first account: the management account of the organisation
+	Management  bool     // the first account ever made: the operator's, to whom a given root key belongs
 	CanonicalID string   // 64 hexadecimal digits, by which S3 shows the owner
 	Alias       string   `json:",omitempty"` // unique over all accounts
 	MFA         []string `json:",omitempty"` // keys of the root user's MFA devices
 	Holds       Holdings `json:",omitzero"`  // of the root user
+
+	Email      string      `json:",omitempty"`
+	Closed     time.Time   `json:",omitzero"`  // when it was closed: none of its credentials work any more
+	Membership *Membership `json:",omitempty"` // nil: a member of no organisation
 }
 
 // Root is the ARN of the account's root user.

@@ -305,13 +305,13 @@ func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Tim
 			return nil, Secret{}, ErrExpiredToken
 		}
 		c := SessionCaller(r, s)
-		if c == nil || Accounts.Get(r, s.Account) == nil {
+		if c == nil || openAccount(r, s.Account) == nil {
 			return nil, Secret{}, ErrInvalidToken
 		}
 		return c, secret, nil
 	}
 	key := Keys.Get(r, accessKeyID)
-	if key == nil || !key.Active || Accounts.Get(r, key.Account) == nil {
+	if key == nil || !key.Active || openAccount(r, key.Account) == nil {
 		return nil, Secret{}, ErrUnknownKey
 	}
 	secret, err := k.secretOf(key)
@@ -449,7 +449,7 @@ func pack(s *Session) []byte {
 	at(s.MFA)
 	text(s.Provider)
 	flag(s.Chained)
-	if len(s.Claims) > 0 {
+	if len(s.Claims) > 0 || s.AssumedRoot {
 		b = binary.AppendUvarint(b, uint64(len(s.Claims)))
 		for _, c := range s.Claims {
 			text(c.Key)
@@ -459,6 +459,9 @@ func pack(s *Session) []byte {
 				text(v)
 			}
 		}
+	}
+	if s.AssumedRoot { // left out otherwise, so that tokens made by an older program open
+		flag(true)
 	}
 	if len(b) < 512 {
 		return b
@@ -560,6 +563,10 @@ func unpack(b []byte) (*Session, error) {
 			}
 			s.Claims = append(s.Claims, c)
 		}
+	}
+	if ok && len(b) > 0 {
+		s.AssumedRoot = flag()
+		ok = ok && s.AssumedRoot
 	}
 	if !ok || len(b) != 0 {
 		return nil, errPacked
