@@ -13,7 +13,7 @@ import (
 // refusal.
 func Barred(c *service.Call, op *service.Op) error {
 	s := c.Caller.Session
-	if s == nil || c.Caller.Type == identity.AssumedRole {
+	if s == nil || c.Caller.Type == identity.AssumedRole || s.AssumedRoot { // whose task policy says what it may
 		return nil
 	}
 	federated := c.Caller.Type == identity.FederatedUser
@@ -32,6 +32,9 @@ func Barred(c *service.Call, op *service.Op) error {
 
 // Refusal is the error that a refused call is answered with, in the words of its service.
 func Refusal(r *Request, d Decision) error {
+	if p := r.Service.Model.Protocol; p == wire.JSON10 || p == wire.JSON11 {
+		return &wire.Error{Code: "AccessDeniedException", Status: 400, Message: d.Denial(r, !r.Check.Bare)}
+	}
 	same := r.Call.Account != "" && r.Call.Account == r.Owner()
 	if r.Service.Quoted && !same {
 		return &wire.Error{Code: "AccessDenied", Status: 403, Message: "Access Denied"}

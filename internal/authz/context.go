@@ -119,6 +119,12 @@ var globalKeys = lowered([]globalKey{
 		return text(string(r.Call.Caller.ARN))
 	}},
 	{name: "aws:PrincipalAccount", from: "principal", value: func(r *Request) (policy.Value, bool) { return text(r.Call.Account) }},
+	{name: "aws:PrincipalOrgID", from: "principal", value: func(r *Request) (policy.Value, bool) {
+		return text(standingOf(r.Call.State, r.Call.Account).organization)
+	}},
+	{name: "aws:PrincipalOrgPaths", from: "principal", value: func(r *Request) (policy.Value, bool) {
+		return standingOf(r.Call.State, r.Call.Account).orgPaths()
+	}},
 	{name: "aws:PrincipalType", from: "principal", value: func(r *Request) (policy.Value, bool) {
 		if !r.signed() {
 			return text("Anonymous")
@@ -188,10 +194,10 @@ var globalKeys = lowered([]globalKey{
 		return policy.Value{}, false
 	}},
 	{name: "aws:AssumedRoot", from: "session", value: func(r *Request) (policy.Value, bool) {
-		if r.Call.Caller.Session == nil {
-			return policy.Value{}, false
+		if s := r.Call.Caller.Session; s != nil {
+			return truth(s.AssumedRoot)
 		}
-		return truth(false)
+		return policy.Value{}, false
 	}},
 	{name: "aws:SourceIp", from: "network", value: func(r *Request) (policy.Value, bool) {
 		ip := r.Call.Source.IP
@@ -223,6 +229,19 @@ var globalKeys = lowered([]globalKey{
 			return policy.Value{}, false
 		}
 		return text(r.Owner())
+	}},
+	{name: "aws:ResourceOrgID", from: "resource", value: func(r *Request) (policy.Value, bool) {
+		return text(r.resourceStanding().organization)
+	}},
+	{name: "aws:ResourceOrgPaths", from: "resource", value: func(r *Request) (policy.Value, bool) {
+		return r.resourceStanding().orgPaths()
+	}},
+	// Where a service acts for a resource, aws:SourceAccount says whose it is.
+	{name: "aws:SourceOrgID", from: "call", value: func(r *Request) (policy.Value, bool) {
+		return text(r.sourceStanding().organization)
+	}},
+	{name: "aws:SourceOrgPaths", from: "call", value: func(r *Request) (policy.Value, bool) {
+		return r.sourceStanding().orgPaths()
 	}},
 })
 

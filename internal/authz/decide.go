@@ -118,6 +118,9 @@ func (r *Request) decide(l *Layers, keys policy.Context, x *Explanation) Decisio
 // Owner is the account that the resource belongs to. What has no account in its
 // ARN and no known owner (a bucket to be made) is the caller's own.
 func (r *Request) Owner() string {
+	if r.Check.Home {
+		return r.Call.Account
+	}
 	if r.Object.Account != "" {
 		return r.Object.Account
 	}
@@ -303,10 +306,14 @@ func collect(r *Request) Layers {
 	var l Layers
 	state, c := r.Call.State, r.Call.Caller
 	mends := r.Object.Mending && c.Type == identity.RootUser && c.Account == r.Owner()
-	if !r.Object.Policy.IsZero() && !mends {
+	if !r.Object.Policy.IsZero() && !mends && !r.Check.Home {
 		l.Resource = &Policy{Name: "policy of " + string(r.Check.ARN), Document: r.Object.Policy}
 	}
 	l.Trust = r.Object.Trust
+	if owner := r.Owner(); owner != "" && standingOf(state, owner).closed {
+		l.Resource = &Policy{Name: "account " + owner + ", which is closed", Document: identity.Broken()}
+	}
+	l.organize(r)
 
 	if c.Role != nil || c.User != nil {
 		own := bearing(state, c)

@@ -196,7 +196,7 @@ func userIdentity(c *identity.Caller) audit.UserIdentity {
 		}
 	}
 	if s := c.Session; s != nil {
-		u.Session = &audit.SessionContext{CreationDate: s.Issued, MFA: !s.MFA.IsZero(), SourceIdentity: s.SourceIdentity}
+		u.Session = &audit.SessionContext{CreationDate: s.Issued, MFA: !s.MFA.IsZero(), SourceIdentity: s.SourceIdentity, AssumedRoot: s.AssumedRoot}
 		if s.Provider != "" && !strings.Contains(s.Provider, ":saml-provider/") {
 			u.Session.WebIdentity = &audit.WebIdentity{Provider: s.Provider}
 		}

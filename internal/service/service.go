@@ -88,6 +88,7 @@ type Target struct {
 	ARN  arn.ARN // "*" for actions without resource-level permissions
 	Text string  // what a refusal calls it, where AWS does not print the ARN: "user alice"
 	New  bool    // to be made: whether it exists, and whose it is, does not bear on the decision
+	Home bool    // decided by the caller's account alone, whatever account the ARN names: what an organisation's members share
 }
 
 // An Object is what authorisation may know of an existing resource.
