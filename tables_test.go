@@ -13,6 +13,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
+	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
@@ -38,7 +39,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), buckets.AWS()}
+	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS()}
 }
 
 // undocumented are what a row says and AWS's reference does not, with the reason.
@@ -190,6 +191,17 @@ var samples = map[string]string{
 	"PolicyDocument":              `{"Version":"2012-10-17","Statement":[]}`,
 	"AccessKeyId":                 "AKIASAMPLESAMPLESAMP",
 	"ServiceSpecificCredentialId": "ACCASAMPLESAMPLESAMP",
+	"AccountId":                   account,
+	"TargetId":                    account,
+	"ResourceId":                  account,
+	"ChildId":                     account,
+	"RootId":                      "r-samp",
+	"ParentId":                    "r-samp",
+	"SourceParentId":              "r-samp",
+	"DestinationParentId":         "ou-samp-samplesample",
+	"OrganizationalUnitId":        "ou-samp-samplesample",
+	"HandshakeId":                 "h-samplesample",
+	"PolicyId":                    "p-samplesample",
 }
 
 // fill gives values to the fields of an input: all of them or the required ones.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -15,7 +16,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), iam.Tables(), s3.Tables())
+	return slices.Concat(identity.Tables(), iam.Tables(), organizations.Tables(), s3.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -24,6 +25,7 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	all := []*service.Service{
 		(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
 		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 	}
 	if h.objects == nil {
 		return all, nil

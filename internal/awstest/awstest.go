@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts or s3 as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations or s3 as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	form SERVICE [NAME=VALUE]...
 //		sends a signed form of the Query protocol as it stands here, Action and Version
@@ -141,6 +141,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
@@ -148,6 +149,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
+	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
 	s3service "github.com/iamd-dev/iamd/internal/aws/s3"
 	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
@@ -232,7 +234,7 @@ func Start(t testing.TB, accounts ...string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), s3service.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables())...); err != nil {
 		return err
 	}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
@@ -265,6 +267,7 @@ func (s *Server) open() error {
 		Services: []*service.Service{
 			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}).AWS(),
 			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			buckets.AWS(),
 		},
 		Audit:          s.audit,
@@ -347,13 +350,17 @@ func unchecked(stack *middleware.Stack) error {
 	return nil
 }
 
-// IAM, STS and S3 return clients with the configuration.
+// IAM, STS, Organizations and S3 return clients with the configuration.
 func (s *Server) IAM(cfg aws.Config) *iam.Client {
 	return iam.NewFromConfig(cfg, func(o *iam.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 func (s *Server) STS(cfg aws.Config) *sts.Client {
 	return sts.NewFromConfig(cfg, func(o *sts.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+func (s *Server) Organizations(cfg aws.Config) *organizations.Client {
+	return organizations.NewFromConfig(cfg, func(o *organizations.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 func (s *Server) S3(cfg aws.Config) *s3.Client {

@@ -158,6 +158,8 @@ type command struct {
 }
 
 var commands = map[string]command{
+	"organizations": {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
+
 	"iam":     {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
 	"sts":     {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
 	"s3":      {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
@@ -366,6 +368,8 @@ func (s *script) client(service string) any {
 		return s.server.IAM(s.config())
 	case "sts":
 		return s.server.STS(s.config())
+	case "organizations":
+		return s.server.Organizations(s.config())
 	}
 	return s.server.S3(s.config())
 }

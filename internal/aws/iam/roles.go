@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -55,6 +56,28 @@ func (s *Service) createRole(ctx context.Context, c *service.Call, in *api.Creat
 	v.AssumeRolePolicyDocument = in.AssumeRolePolicyDocument // as it was written, account numbers and all
 	v.PermissionsBoundary, v.Tags = r.PermissionsBoundary, r.Tags
 	return &api.CreateRoleOutput{Role: &v}, nil
+}
+
+// NewOrganizationRole makes the role by which the management account of an
+// organisation comes into an account that it is just making.
+func NewOrganizationRole(tx *store.Tx, account, name, trust string, managed arn.ARN, now time.Time) error {
+	bound, err := identity.BindTrust(tx, trust)
+	if err != nil {
+		return err
+	}
+	r := &identity.Role{Trust: bound, Attached: []arn.ARN{managed}, Role: api.Role{
+		Path:               "/",
+		RoleName:           name,
+		RoleId:             identity.NewID(identity.RolePrefix, account),
+		Arn:                entityARN(account, identity.RoleKind, "/", name),
+		CreateDate:         now.UTC().Truncate(time.Second),
+		MaxSessionDuration: defaultSessionDuration,
+	}}
+	use(tx, account, managed, +1, 0)
+	identity.Roles.Put(tx, identity.Key(account, name), r)
+	identity.IDs.Put(tx, r.RoleId, &identity.Ref{Kind: identity.RoleKind, Key: identity.Key(account, name)})
+	identity.Counters.Put(tx, account, &identity.Counts{Roles: 1})
+	return nil
 }
 
 // checkTrust is what is wrong with the text of a trust policy, whoever it names.
