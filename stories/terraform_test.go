@@ -214,6 +214,7 @@ var importIDs = map[string]string{
 	"aws_iam_role_policy":                        "{role}:{name}",
 	"aws_iam_role_policy_attachment":             "{role}/{policy_arn}",
 	"aws_iam_role_policy_attachments_exclusive":  "{role_name}",
+	"aws_iam_service_linked_role":                "{arn}",
 	"aws_iam_user":                               "{name}",
 	"aws_iam_user_group_membership":              "{user}/{groups}",
 	"aws_iam_user_policies_exclusive":            "{user_name}",

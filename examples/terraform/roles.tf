@@ -120,3 +120,11 @@ data "aws_iam_instance_profiles" "server" {
 data "aws_iam_session_context" "reader" {
   arn = "arn:aws:sts::${local.account}:assumed-role/${aws_iam_role.auditor.name}/alice"
 }
+
+# The service says what the role may do.
+resource "aws_iam_service_linked_role" "autoscaling" {
+  aws_service_name = "autoscaling.amazonaws.com"
+  custom_suffix    = "terraform"
+  description      = "Scales the servers of ${var.stage}."
+  tags             = { stage = var.stage }
+}
