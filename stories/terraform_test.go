@@ -221,6 +221,7 @@ var importIDs = map[string]string{
 	"aws_iam_user_policy":                        "{user}:{name}",
 	"aws_iam_user_policy_attachment":             "{user}/{policy_arn}",
 	"aws_iam_user_policy_attachments_exclusive":  "{user_name}",
+	"aws_iam_virtual_mfa_device":                 "{arn}",
 	"aws_s3_bucket":                              "{bucket}",
 	"aws_s3_bucket_ownership_controls":           "{bucket}",
 	"aws_s3_bucket_policy":                       "{bucket}",
