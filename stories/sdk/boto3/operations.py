@@ -8,8 +8,12 @@ The files name the operations that are not served, one a line. Whoever serves a 
 gives it a call here: an operation that is neither named nor called is a failure.
 """
 
+import base64
+import hmac
 import json
+import struct
 import sys
+import time
 
 import boto3
 from botocore.exceptions import ClientError, WaiterError
@@ -26,7 +30,7 @@ UNREACHED = {
 }
 
 # Lists that stay empty, as nothing can be made to be in them yet.
-EMPTY = {"list_account_aliases", "list_mfa_devices", "list_server_certificates", "list_signing_certificates", "list_ssh_public_keys", "list_virtual_mfa_devices"}
+EMPTY = {"list_account_aliases", "list_server_certificates", "list_signing_certificates", "list_ssh_public_keys"}
 
 problems, called = [], {}
 
@@ -173,6 +177,37 @@ def roles(c):
     check("the deletion", c.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] in ("SUCCEEDED", "IN_PROGRESS", "NOT_STARTED"))
 
 
+def code(seed, later):
+    """The code of RFC 6238 that a device shows so many half minutes later."""
+    digest = hmac.digest(base64.b32decode(seed), struct.pack(">Q", int(time.time() // 30) + later), "sha1")
+    at = digest[-1] & 15
+    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7FFFFFFF) % 1000000:06}"
+
+
+def devices(c):
+    seeds = {}
+    for n in NAMES:
+        device = c.create_virtual_mfa_device(VirtualMFADeviceName=n, Path="/phones/", Tags=TAGS)["VirtualMFADevice"]
+        check("the picture of the seed", device["QRCodePNG"].startswith(b"\x89PNG"), device)
+        serial, seeds[n] = device["SerialNumber"], device["Base32StringSeed"]
+        refused("InvalidAuthenticationCode", c.enable_mfa_device, UserName="ann", SerialNumber=serial, AuthenticationCode1="123456", AuthenticationCode2="123456")
+        c.enable_mfa_device(UserName="ann", SerialNumber=serial, AuthenticationCode1=code(seeds[n], -1), AuthenticationCode2=code(seeds[n], 0))
+        c.get_mfa_device(UserName="ann", SerialNumber=serial)
+    ann = arn("mfa/phones", "ann")
+    c.resync_mfa_device(UserName="ann", SerialNumber=ann, AuthenticationCode1=code(seeds["ann"], 1), AuthenticationCode2=code(seeds["ann"], 2))
+    c.tag_mfa_device(SerialNumber=ann, Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_mfa_device(SerialNumber=ann, TagKeys=["more"])
+    everything(c, [
+        ("list_mfa_devices", dict(UserName="ann")),
+        ("list_mfa_device_tags", dict(SerialNumber=ann)),
+        ("list_virtual_mfa_devices", dict(AssignmentStatus="Assigned")),
+    ])
+    refused("DeleteConflict", c.delete_virtual_mfa_device, SerialNumber=ann)
+    for n in NAMES:
+        c.deactivate_mfa_device(UserName="ann", SerialNumber=arn("mfa/phones", n))
+        c.delete_virtual_mfa_device(SerialNumber=arn("mfa/phones", n))
+
+
 def reports(c):
     c.get_account_summary()
     simulation = dict(ActionNames=["s3:GetObject", "s3:PutObject", "iam:GetUser"], ResourceArns=["arn:aws:s3:::b/k"])
@@ -241,9 +276,9 @@ def sessions(sts, iam):
 
 def empty(c):
     """Lists of what nobody has."""
-    for operation in (c.list_account_aliases, c.list_open_id_connect_providers, c.list_saml_providers, c.list_server_certificates, c.list_virtual_mfa_devices):
+    for operation in (c.list_account_aliases, c.list_open_id_connect_providers, c.list_saml_providers, c.list_server_certificates):
         operation()
-    for operation in (c.list_mfa_devices, c.list_ssh_public_keys, c.list_service_specific_credentials, c.list_signing_certificates):
+    for operation in (c.list_ssh_public_keys, c.list_service_specific_credentials, c.list_signing_certificates):
         operation(UserName="ann")
     refused("NoSuchEntity", c.get_account_password_policy)
     refused("NoSuchEntity", c.get_login_profile, UserName="ann")
@@ -299,6 +334,7 @@ for part in (users, roles):
     part(iam)
 lists(iam)
 empty(iam)
+devices(iam)
 reports(iam)
 sessions(sts, iam)
 gone(iam)
