@@ -3,12 +3,17 @@
 package stories
 
 import (
+	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
+	"github.com/pquerna/otp/totp"
 )
 
 // Profiles of ~/.aws/config, as the AWS CLI reads them: it asks STS by itself for what
@@ -156,4 +161,121 @@ func (p *person) keptSession() time.Duration {
 		p.t.Fatalf("%s: %v", text, err)
 	}
 	return time.Until(kept.Credentials.Expiration)
+}
+
+// A role that wants MFA: the CLI asks for the code, on the terminal.
+func TestProfileWithMFA(t *testing.T) { eachCLI(t, profileWithMFA) }
+
+func profileWithMFA(t *testing.T, c *cli) {
+	s := serve(t, "--account", accountA)
+	s.cli = c
+	root := s.root(accountA)
+	alice := root.user("alice", `{"Version": "2012-10-17", "Statement": [
+		{"Effect": "Allow", "Action": "sts:*", "Resource": "*"},
+		{"Effect": "Allow", "Action": "iam:ListUsers", "Resource": "*", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}]}`)
+	root.role("Guarded", `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::`+accountA+`:root"},
+		"Action": "sts:AssumeRole", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}}`, allowing("iam:ListRoles", "*"))
+
+	// A device has its seed in a file, and the codes of this half minute and the last
+	// enable it. The next code is good at once: it may be early.
+	device := func(name string) (serial, next string) {
+		t.Helper()
+		root.aws("iam", "create-virtual-mfa-device", "--virtual-mfa-device-name", name, "--bootstrap-method", "Base32StringSeed", "--outfile", name)
+		seed, err := os.ReadFile(filepath.Join(root.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		code := func(step time.Duration) string {
+			t.Helper()
+			code, err := totp.GenerateCode(strings.TrimSpace(string(seed)), now.Add(step*30*time.Second))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return code
+		}
+		serial = "arn:aws:iam::" + accountA + ":mfa/" + name
+		enable := []string{"iam", "enable-mfa-device", "--user-name", "alice", "--serial-number", serial, "--authentication-code1", code(-1), "--authentication-code2"}
+		root.refused("InvalidAuthenticationCode", append(enable, code(-1))...)
+		root.aws(append(enable, code(0))...)
+		return serial, code(1)
+	}
+	phone, code := device("phone")
+
+	p := s.nobody().with("AWS_DEFAULT_REGION=us-east-1")
+	p.home(alice, `
+[profile guarded]
+role_arn = arn:aws:iam::`+accountA+`:role/Guarded
+source_profile = default
+mfa_serial = `+phone+`
+duration_seconds = 1800
+
+[profile again]
+role_arn = arn:aws:iam::`+accountA+`:role/Guarded
+source_profile = default
+mfa_serial = `+phone+`
+role_session_name = again
+
+[profile bare]
+role_arn = arn:aws:iam::`+accountA+`:role/Guarded
+source_profile = default
+`)
+	ask := "Enter MFA code for " + phone
+	p.refused("is not authorized to perform: sts:AssumeRole on resource", "iam", "list-roles", "--profile", "bare")
+	if screen, err := p.typing(ask, "000000", "iam", "list-roles", "--profile", "guarded"); err == nil || !strings.Contains(screen, "MultiFactorAuthentication failed with invalid MFA one time pass code") {
+		t.Errorf("with a wrong code: %v\n%s", err, screen)
+	}
+	if screen, err := p.typing(ask, code, "iam", "list-roles", "--profile", "guarded"); err != nil || !strings.Contains(screen, `"RoleName": "Guarded"`) {
+		t.Errorf("with the code: %v\n%s", err, screen)
+	}
+	p.aws("iam", "list-roles", "--profile", "guarded") // the session is kept: nothing is asked
+	p.refused("is not authorized to perform: iam:ListUsers", "iam", "list-users", "--profile", "guarded")
+	if screen, err := p.typing(ask, code, "iam", "list-roles", "--profile", "again"); err == nil || !strings.Contains(screen, "MultiFactorAuthentication failed") {
+		t.Errorf("with a code for the second time: %v\n%s", err, screen)
+	}
+
+	// The same for alice herself.
+	alice.refused("is not authorized to perform: iam:ListUsers", "iam", "list-users")
+	tablet, code := device("tablet")
+	alice.refused("MultiFactorAuthentication failed", "sts", "get-session-token", "--serial-number", phone, "--token-code", code)
+	answer := alice.aws("sts", "get-session-token", "--serial-number", tablet, "--token-code", code)
+	alice.credentials(answer).aws("iam", "list-users")
+	without := alice.credentials(alice.aws("sts", "get-session-token"))
+	without.refused("InvalidClientTokenId", "iam", "list-users") // IAM takes no such session
+}
+
+// typing runs the aws command on a terminal and answers its question. It returns what
+// is on the screen.
+func (p *person) typing(question, answer string, args ...string) (screen string, err error) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "aws", args...)
+	cmd.Path = filepath.Join(filepath.SplitList(p.get("PATH"))[0], "aws")
+	cmd.Env, cmd.Dir = p.env, p.dir
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer terminal.Close()
+	var text strings.Builder
+	answered := false
+	for b := make([]byte, 4096); ; {
+		n, err := terminal.Read(b) // on Linux an error when the command is gone
+		text.Write(b[:n])
+		if err != nil {
+			break
+		}
+		if !answered && strings.Contains(text.String(), question) {
+			answered = true
+			if _, err := terminal.WriteString(answer + "\n"); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+	err = cmd.Wait()
+	if !answered {
+		p.t.Errorf("aws %s does not ask %q", strings.Join(args, " "), question)
+	}
+	return text.String(), err
 }
