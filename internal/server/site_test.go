@@ -14,12 +14,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
@@ -28,6 +30,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/sigv4"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/webidentity"
 	"github.com/iamd-dev/iamd/internal/wire"
 )
 
@@ -44,6 +47,7 @@ type site struct {
 	dir     string
 	url     string
 	db      *store.DB
+	changes *changes // of db
 	keyring *identity.Keyring
 	audit   *audit.Log
 	server  *server.Server
@@ -66,7 +70,8 @@ func open(t testing.TB, change func(*server.Config)) *site {
 	vault, err := identity.NewVault(make([]byte, 32))
 	must(err)
 	h.keyring = identity.NewKeyring(vault)
-	h.db, err = store.Open(ctx, store.NewMemory())
+	h.changes = &changes{Log: store.NewMemory()}
+	h.db, err = store.Open(ctx, h.changes)
 	must(err)
 	must(h.keyring.Rotate(ctx, h.db, time.Now()))
 	keys, err := identity.EnsureAccounts(ctx, h.db, h.keyring, []string{ours, theirs}, nil, time.Now())
@@ -82,11 +87,13 @@ func open(t testing.TB, change func(*server.Config)) *site {
 	must(err)
 	buckets, err := s3.New(h.db, objects)
 	must(err)
+	issuers := &webidentity.Issuers{}
 	cfg := server.Config{
 		DB: h.db, Keyring: h.keyring, Audit: h.audit, Decisions: decisions,
 		Services: []*service.Service{
-			(&iam.Service{DB: h.db, Keyring: h.keyring}).AWS(),
-			(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed}).AWS(),
+			(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
+			(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+			(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 			buckets.AWS(),
 			h.probe.aws(),
 		},
@@ -114,6 +121,25 @@ func open(t testing.TB, change func(*server.Config)) *site {
 }
 
 func (h *site) auditDir() string { return filepath.Join(h.dir, "audit") }
+
+// changes counts the changes of the state that calls have asked for: the server also
+// notes by itself, and later, who called what.
+type changes struct {
+	store.Log
+	n atomic.Int64
+}
+
+func (c *changes) Commit(ctx context.Context, checks []store.Check, writes []store.Write) (int64, error) {
+	asked := func(w store.Write) bool {
+		table, _, _ := strings.Cut(w.Key, "/")
+		return table != identity.LastUsed.Name() && table != identity.Accessed.Name()
+	}
+	revision, err := c.Log.Commit(ctx, checks, writes)
+	if err == nil && slices.ContainsFunc(writes, asked) {
+		c.n.Add(1)
+	}
+	return revision, err
+}
 
 // lines keeps what is logged.
 type lines struct {
