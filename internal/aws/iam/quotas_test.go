@@ -1,9 +1,16 @@
 package iam_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -15,9 +22,10 @@ func TestDefaultQuotas(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, iam.Quotas{})
 	summary := must[api.GetAccountSummaryOutput](b, &api.GetAccountSummaryInput{}).SummaryMap
+	certificate, key := selfSigned(t)
 	managed := func(i int) string { return fmt.Sprintf("arn:aws:iam::%s:policy/p%d", account, i) }
 	for _, q := range []struct {
-		name  string // in GetAccountSummary
+		name  string // in GetAccountSummary, "" where it is not there
 		quota int
 		one   func(i int) any // makes the i-th
 		text  string
@@ -47,8 +55,21 @@ func TestDefaultQuotas(t *testing.T) {
 			}
 			return &api.CreatePolicyVersionInput{PolicyArn: managed(0), PolicyDocument: allowAll}
 		}, "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version."},
+		{"ServerCertificatesQuota", 20, func(i int) any {
+			return &api.UploadServerCertificateInput{ServerCertificateName: fmt.Sprint("c", i), CertificateBody: certificate, PrivateKey: key}
+		}, "Cannot exceed quota for ServerCertificatesPerAccount: 20"},
+		// F0896
+		{"", 100, func(i int) any {
+			return &api.CreateOpenIDConnectProviderInput{Url: fmt.Sprintf("https://o%d.example.com", i), ThumbprintList: []string{strings.Repeat("a", 40)}}
+		}, "Cannot exceed quota for OpenIDConnectProvidersPerAccount: 100"},
+		{"", 100, func(i int) any {
+			return &api.AddClientIDToOpenIDConnectProviderInput{OpenIDConnectProviderArn: "arn:aws:iam::" + account + ":oidc-provider/o0.example.com", ClientID: fmt.Sprint("c", i)}
+		}, "Cannot exceed quota for ClientIdsPerOpenIdConnectProvider: 100"},
+		{"", 2, func(int) any {
+			return &api.CreateServiceSpecificCredentialInput{UserName: "u0", ServiceName: "codecommit.amazonaws.com"}
+		}, "Cannot exceed quota for ServiceSpecificCredentialsPerUser: 2"},
 	} {
-		if got := int(summary[q.name]); got != q.quota {
+		if got := int(summary[q.name]); q.name != "" && got != q.quota {
 			t.Errorf("GetAccountSummary has %s %d, want %d", q.name, got, q.quota)
 		}
 		for i := range q.quota {
@@ -122,4 +143,23 @@ func TestDocumentSizes(t *testing.T) {
 	// Inline policies are counted together.
 	b.refused(&api.PutUserPolicyInput{UserName: "u", PolicyName: "q", PolicyDocument: allowAll}, "LimitExceeded: Maximum policy size of 2048 bytes exceeded for user u")
 	b.ok(&api.DeleteUserPolicyInput{UserName: "u", PolicyName: "p"}, &api.PutUserPolicyInput{UserName: "u", PolicyName: "q", PolicyDocument: allowAll})
+}
+
+// selfSigned is a certificate and its key, in PEM.
+func selfSigned(t *testing.T) (certificate, key string) {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: long}, &x509.Certificate{}, &k.PublicKey, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
 }

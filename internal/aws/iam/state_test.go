@@ -52,6 +52,7 @@ func TestQuotas(t *testing.T) {
 	q.Users, q.Groups, q.Roles, q.Policies, q.Profiles = 2, 2, 1, 2, 1
 	q.GroupsPerUser, q.AttachedPerUser, q.AttachedPerGroup, q.AttachedPerRole = 1, 1, 1, 1
 	q.TagsPerEntity = 2
+	q.MFADevices = 2
 	q.UserPolicySize, q.GroupPolicySize, q.RolePolicySize = 100, 101, 102
 	q.PolicySize, q.TrustPolicySize = 200, 160
 	b := newBench(t, q)
@@ -70,6 +71,9 @@ func TestQuotas(t *testing.T) {
 	b.refused(&api.CreateGroupInput{GroupName: "i"}, "LimitExceeded: Cannot exceed quota for GroupsPerAccount: 2")
 	b.ok(&api.AddUserToGroupInput{UserName: "a", GroupName: "g"}, &api.AddUserToGroupInput{UserName: "a", GroupName: "g"})
 	b.refused(&api.AddUserToGroupInput{UserName: "a", GroupName: "h"}, "LimitExceeded: Cannot exceed quota for GroupsPerUser: 1")
+
+	b.ok(&api.CreateVirtualMFADeviceInput{VirtualMFADeviceName: "m"}, &api.CreateVirtualMFADeviceInput{VirtualMFADeviceName: "n"})
+	b.refused(&api.CreateVirtualMFADeviceInput{VirtualMFADeviceName: "o"}, "LimitExceeded: Cannot exceed quota for MFADevicesPerAccount: 2")
 
 	b.ok(&api.CreateRoleInput{RoleName: "r", AssumeRolePolicyDocument: trustEC2})
 	b.refused(&api.CreateRoleInput{RoleName: "s", AssumeRolePolicyDocument: trustEC2}, "LimitExceeded: Cannot exceed quota for RolesPerAccount: 1")
