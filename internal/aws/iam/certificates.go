@@ -127,7 +127,9 @@ func (s *Service) uploadServerCertificate(ctx context.Context, c *service.Call, 
 			UploadDate:            now(c),
 			Expiration:            certificate.NotAfter.UTC(),
 		},
-		Body: in.CertificateBody, Chain: in.CertificateChain, Tags: in.Tags,
+		// As Get shows them: Terraform, which has files that end with a new line, would
+		// otherwise find that they have changed.
+		Body: strings.TrimSpace(in.CertificateBody), Chain: strings.TrimSpace(in.CertificateChain), Tags: in.Tags,
 	}
 	if err := create(ctx, s, c, serverCertificates, v, nil); err != nil {
 		return nil, err
