@@ -35,7 +35,7 @@
 //
 // # What is not here
 //
-// Passwords, SAML providers and reports; declined.txt tells why, one line each. Of
+// SAML providers and the credential report; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
 package iam
@@ -44,6 +44,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"runtime"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -58,6 +59,8 @@ type Service struct {
 	DB      *store.DB
 	Keyring *identity.Keyring
 	Quotas  Quotas // the zero value is DefaultQuotas()
+
+	hashes chan struct{} // holds as many as passwords are hashed at once
 	// Issuers tells which OpenID Connect issuers there may be, and asks them for their certificates.
 	Issuers *webidentity.Issuers
 }
@@ -70,6 +73,7 @@ func (s *Service) AWS() *service.Service {
 	if s.Quotas == (Quotas{}) {
 		s.Quotas = DefaultQuotas()
 	}
+	s.hashes = make(chan struct{}, runtime.GOMAXPROCS(0))
 	rows := []service.Row{
 		//                                    on                       and
 		service.Handle(s.createUser, newUser, boundary, requestTags),
@@ -115,6 +119,15 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.updateAccessKey, user),
 		service.Handle(s.deleteAccessKey, user),
 		service.Handle(s.getAccessKeyLastUsed, userOfKey),
+
+		service.Handle(s.createLoginProfile, user),
+		service.Handle(s.getLoginProfile, user),
+		service.Handle(s.updateLoginProfile, user),
+		service.Handle(s.deleteLoginProfile, user),
+		service.Handle(s.changePassword, themselves, service.Before(usersOnly)),
+		service.Handle(s.updateAccountPasswordPolicy, service.Any),
+		service.Handle(s.getAccountPasswordPolicy, service.Any),
+		service.Handle(s.deleteAccountPasswordPolicy, service.Any),
 
 		service.Handle(s.createVirtualMFADevice, newMFADevice, requestTags),
 		service.Handle(s.enableMFADevice, user),
@@ -211,7 +224,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases}
+	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the

@@ -126,6 +126,9 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 	case identity.UserKind:
 		if u := identity.UserByARN(state, a); u != nil {
 			o = tagged(u.Tags)
+			if strings.EqualFold(string(action), "iam:ChangePassword") {
+				o.Policy = selfService(state, u)
+			}
 		}
 	case identity.RoleKind:
 		r := identity.RoleByARN(state, a)

@@ -61,13 +61,6 @@ func rootUser(c *service.Call) *api.User {
 // rootName is what the root is called where AWS shows a user name.
 const rootName = "root"
 
-func nameOf(u *identity.User) string {
-	if u == nil {
-		return rootName
-	}
-	return u.UserName
-}
-
 // userOrSelf is the user with the name, or without one the user who calls; nil for
 // the root.
 func userOrSelf(r store.Reader, c *service.Call, name string) (*identity.User, error) {
@@ -166,6 +159,8 @@ func (s *Service) deleteUser(ctx context.Context, c *service.Call, in *api.Delet
 			return api.DeleteConflict("Cannot delete entity, must delete policies first.")
 		case u.Keys > 0:
 			return api.DeleteConflict("Cannot delete entity, must delete access keys first.")
+		case loginProfiles.Get(tx, u.UserId) != nil:
+			return api.DeleteConflict("Cannot delete entity, must delete login profile first.")
 		case len(u.MFA) > 0:
 			return api.DeleteConflict("Cannot delete entity, must delete MFA device first.")
 		case u.Holds != identity.Holdings{}:
