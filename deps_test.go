@@ -22,7 +22,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, reference/archive, recorded
+	NONE < arn, wire, sigv4, store, data, workload, reference/archive, recorded
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
@@ -70,6 +70,9 @@ const outside = `
 
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity awstest
+
+	# Programs beside us: namespaces and limits are not in syscall.
+	golang.org/x/sys                 workload
 
 	# The program.
 	github.com/spf13/cobra           cmd/iamd

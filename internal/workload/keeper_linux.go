@@ -1,0 +1,374 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of the keeper beside the standard ones.
+const (
+	specFD    = 3 // the Program as JSON
+	controlFD = 4 // a socket: each message is a port, answered by a connection to it
+)
+
+// A Process is a program that runs.
+type Process struct {
+	keeper  *exec.Cmd
+	stdin   io.Closer // the keeper lives as long as this is open
+	done    chan struct{}
+	err     error // after done
+	mu      sync.Mutex
+	control *net.UnixConn // guarded by mu: one question at a time
+}
+
+// Start starts a program. It returns when the keeper runs; that the program itself
+// cannot be started is what Wait returns.
+func Start(p Program) (*Process, error) {
+	spec, err := json.Marshal(&p)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding the executable: %w", err)
+	}
+	specRead, specWrite, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer specRead.Close()
+	defer specWrite.Close()
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+
+	cmd := &exec.Cmd{
+		Path:       self,
+		Args:       []string{KeeperName},
+		Env:        []string{}, // not nil, which would be ours
+		Dir:        "/",
+		Stdout:     p.Output,
+		Stderr:     p.Output,
+		ExtraFiles: []*os.File{specRead, theirs},
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid:      true,
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		},
+	}
+	if p.Network == Own {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
+	}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS) {
+			return nil, fmt.Errorf("%w (%v)", ErrNoNamespaces, err)
+		}
+		return nil, fmt.Errorf("starting the keeper of %s: %w", p.Path, err)
+	}
+	process := &Process{keeper: cmd, stdin: stdin, control: ours, done: make(chan struct{})}
+	go func() {
+		err := cmd.Wait()
+		ours.Close()
+		process.err = err
+		close(process.done)
+	}()
+	if _, err := specWrite.Write(spec); err != nil {
+		process.Kill()
+		return nil, fmt.Errorf("telling the keeper of %s what to run: %w", p.Path, err)
+	}
+	return process, nil
+}
+
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the end of the program and returns how it ended: nil for exit
+// status 0, otherwise an *exec.ExitError, with 126 or 127 as in a shell for a program
+// that could not be started.
+func (p *Process) Wait() error {
+	<-p.done
+	return p.err
+}
+
+// Stop asks the program to end (SIGTERM), kills it when it takes longer than a few
+// seconds, and returns when it and whatever it started are gone.
+func (p *Process) Stop() {
+	p.keeper.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopWait):
+		p.Kill()
+	}
+}
+
+// Kill kills the program and whatever it started, and returns when they are gone.
+func (p *Process) Kill() {
+	p.keeper.Process.Kill() // the first process of the namespace: the kernel kills the others
+	p.stdin.Close()
+	<-p.done
+}
+
+// Dial connects to a port of the program's own network. The connection is made by the
+// keeper, inside, and handed out.
+func (p *Process) Dial(ctx context.Context, port int) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(stopWait)
+	}
+	p.control.SetDeadline(deadline)
+	if _, err := p.control.Write([]byte(strconv.Itoa(port))); err != nil {
+		return nil, fmt.Errorf("asking the keeper for a connection: %w", err)
+	}
+	answer, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
+	n, rn, _, _, err := p.control.ReadMsgUnix(answer, rights)
+	if err != nil {
+		p.control.Close() // a late answer must not be taken for another question's
+		return nil, fmt.Errorf("waiting for the keeper's connection: %w", err)
+	}
+	if rn == 0 {
+		return nil, fmt.Errorf("connecting to the program: %s", answer[:n])
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:rn])
+	if err != nil || len(messages) != 1 {
+		return nil, errors.New("the keeper's answer has no connection")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, errors.New("the keeper's answer has no connection")
+	}
+	file := os.NewFile(uintptr(fds[0]), "program")
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := os.NewFile(uintptr(fds[0]), "control")
+	defer file.Close()
+	theirs = os.NewFile(uintptr(fds[1]), "control")
+	conn, err := net.FileConn(file)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// Keep is a keeper's whole life when the executable was started as one, and returns at
+// once otherwise. It is called first thing in main.
+func Keep() {
+	if len(os.Args) != 1 || os.Args[0] != KeeperName {
+		return
+	}
+	code, err := keep()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "iamd:", err)
+	}
+	os.Exit(code)
+}
+
+// noRoot are SECBIT_NOROOT, SECBIT_NO_SETUID_FIXUP and SECBIT_NO_CAP_AMBIENT_RAISE, each locked: capabilities(7).
+const noRoot = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<6 | 1<<7
+
+// Exit statuses of a keeper whose program could not be started, as a shell's.
+const (
+	cannotRun = 126
+	notFound  = 127
+)
+
+func keep() (int, error) {
+	runtime.LockOSThread() // limits and the parent-death signal belong to a thread
+	spec := os.NewFile(specFD, "spec")
+	var p Program
+	if err := json.NewDecoder(spec).Decode(&p); err != nil {
+		return cannotRun, fmt.Errorf("reading what to run: %w", err)
+	}
+	spec.Close()
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return cannotRun, fmt.Errorf("keeping files to ourselves: %w", err)
+	}
+	if p.Network == Own {
+		if err := loopbackUp(); err != nil {
+			return cannotRun, fmt.Errorf("bringing up the loopback interface: %w", err)
+		}
+	}
+	if err := p.mounts(); err != nil {
+		return cannotRun, err
+	}
+	cmd := &exec.Cmd{
+		Path: p.Path, Args: append([]string{filepath.Base(p.Path)}, p.Args...), Env: p.Env, Dir: p.Dir,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		// Traced, it stops before its first instruction, so that it never runs without its limits.
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: true},
+	}
+	if cmd.Env == nil {
+		cmd.Env = []string{}
+	}
+	// The program is root in the user namespace by name only: it gains no capability, with
+	// which it could take away the mounts that hide directories.
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil {
+		return cannotRun, fmt.Errorf("giving up privileges: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return cannotRun, fmt.Errorf("giving up privileges: %w", err)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if err := cmd.Start(); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return notFound, err
+		}
+		return cannotRun, err
+	}
+	if err := p.release(cmd.Process.Pid); err != nil {
+		return cannotRun, err // and the kernel kills what has not begun
+	}
+	go func() {
+		for s := range signals {
+			syscall.Kill(-cmd.Process.Pid, s.(syscall.Signal))
+		}
+	}()
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // until whoever started us is gone
+		os.Exit(cannotRun)
+	}()
+	go connect()
+
+	// The first process of a PID namespace inherits the orphans and must bury them.
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, 0, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			return cannotRun, fmt.Errorf("waiting: %w", err)
+		case pid == cmd.Process.Pid && status.Signaled():
+			return 128 + int(status.Signal()), nil
+		case pid == cmd.Process.Pid:
+			return status.ExitStatus(), nil
+		}
+	}
+}
+
+// connect answers each message on the control socket by a connection to the port that it names.
+func connect() {
+	file := os.NewFile(controlFD, "control")
+	c, err := net.FileConn(file)
+	if err != nil {
+		return
+	}
+	file.Close()
+	control := c.(*net.UnixConn)
+	question := make([]byte, 16)
+	for {
+		n, err := control.Read(question)
+		if err != nil || n == 0 {
+			return
+		}
+		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", string(bytes.TrimSpace(question[:n]))), stopWait)
+		if err != nil {
+			control.Write([]byte(err.Error()))
+			continue
+		}
+		f, err := conn.(*net.TCPConn).File()
+		conn.Close()
+		if err != nil {
+			control.Write([]byte(err.Error()))
+			continue
+		}
+		control.WriteMsgUnix([]byte("ok"), unix.UnixRights(int(f.Fd())), nil)
+		f.Close()
+	}
+}
+
+// mounts makes the mount namespace the program's own: its own /proc, and nothing in
+// the hidden directories.
+func (p *Program) mounts() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making the mounts private: %w", err)
+	}
+	for _, dir := range p.Hidden {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "size=4k,mode=0"); err != nil {
+			return fmt.Errorf("hiding %s: %w", dir, err)
+		}
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mounting /proc: %w", err)
+	}
+	return nil
+}
+
+// release gives the stopped program its limits and lets it run.
+func (p *Program) release(pid int) error {
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
+		return fmt.Errorf("waiting for the program to be started: %w", err)
+	}
+	limit := func(what int, value int64) error {
+		return unix.Prlimit(pid, what, &unix.Rlimit{Cur: uint64(value), Max: uint64(value)}, nil)
+	}
+	for _, l := range []struct {
+		what  int
+		value int64
+	}{{unix.RLIMIT_NOFILE, int64(p.Files)}, {unix.RLIMIT_FSIZE, p.Written}, {unix.RLIMIT_AS, p.Memory}} {
+		if l.value == 0 {
+			continue
+		}
+		if err := limit(l.what, l.value); err != nil {
+			return fmt.Errorf("setting a limit: %w", err)
+		}
+	}
+	if err := limit(unix.RLIMIT_CORE, 0); err != nil {
+		return fmt.Errorf("setting a limit: %w", err)
+	}
+	return syscall.PtraceDetach(pid)
+}
+
+// loopbackUp brings up the loopback interface of a new network namespace.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r); err != nil {
+		return err
+	}
+	r.SetUint16(r.Uint16() | unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
+}

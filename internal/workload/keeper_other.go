@@ -1,0 +1,23 @@
+//go:build !linux
+
+package workload
+
+import (
+	"context"
+	"net"
+)
+
+// A Process is a program that runs: none does here.
+type Process struct{}
+
+// Start returns ErrNoNamespaces.
+func Start(Program) (*Process, error) { return nil, ErrNoNamespaces }
+
+func (*Process) Done() <-chan struct{}                       { return nil }
+func (*Process) Wait() error                                 { return ErrNoNamespaces }
+func (*Process) Stop()                                       {}
+func (*Process) Kill()                                       {}
+func (*Process) Dial(context.Context, int) (net.Conn, error) { return nil, ErrNoNamespaces }
+
+// Keep returns at once: there are no keepers here.
+func Keep() {}

@@ -1,0 +1,61 @@
+// Package workload runs programs that are not iamd: engines that keep a service's
+// data, and what roles are passed to.
+//
+//	p, err := workload.Start(workload.Program{Path: "/usr/bin/dynoxide", Args: args, Network: workload.Own})
+//	conn, err := p.Dial(ctx, 8000) // the program's own port 8000, which nobody else reaches
+//	p.Stop()
+//
+// # The keeper
+//
+// Each program has a keeper: this same executable, started once more under the name
+// KeeperName, which must therefore call Keep first thing in main. On Linux the keeper
+// is the first process of user, PID, mount and (with Own) network namespaces of its
+// own. It starts the program, says how it ended, and ends with whoever started it: the
+// kernel then kills everything in the namespace, so that nothing outlives us, not even
+// a kill -9. The program has a clean environment, a directory and a process group of
+// its own, and no file of ours open.
+//
+// Where the kernel gives no such namespaces Start refuses with ErrNoNamespaces:
+// a program that could not be kept to itself is not started.
+package workload
+
+import (
+	"errors"
+	"io"
+	"time"
+)
+
+// KeeperName is the zeroth argument under which the executable is a keeper.
+const KeeperName = "iamd-keeper"
+
+// ErrNoNamespaces is returned by Start where a program cannot be kept to itself.
+var ErrNoNamespaces = errors.New("this machine gives no namespaces of its own to a program: that needs Linux, and either root or unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)")
+
+// A Network is what a program reaches.
+type Network uint8
+
+const (
+	Host Network = iota // the machine's network
+	Own                 // a loopback interface of its own and nothing else; Dial reaches it
+)
+
+// A Program is what is to run.
+type Program struct {
+	Path    string   // absolute
+	Args    []string // without the program's name
+	Env     []string // all of it; nothing is inherited
+	Dir     string   // working directory
+	Network Network
+	Output  io.Writer `json:"-"` // standard output and error together; nil: dropped
+
+	// Hidden are directories that are empty for the program, whatever is in them: the
+	// server's data directory.
+	Hidden []string
+	// Limits. Zero: none.
+	Memory  int64 // bytes of address space
+	Files   int   // open at once
+	Written int64 // bytes that one file may grow to
+}
+
+// stopWait is how long a program that is told to stop may take before it is killed.
+const stopWait = 5 * time.Second
