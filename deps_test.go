@@ -32,7 +32,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api
+	wire < aws/iam/api, aws/dynamodb/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -46,13 +46,15 @@ const order = `
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity < aws/iam
 	service, aws/*/api, webidentity < aws/sts
+	# DynamoDB is kept by a program beside us, or signed for anew and sent to another server.
+	service, workload, sigv4, aws/dynamodb/api < aws/dynamodb
 
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd
 
 	# The program and the tests' server know everything.
-	server, aws/*, aws/iam, aws/sts, store/etcd, reference < awstest
-	server, aws/*, aws/iam, aws/sts, store/etcd, reference < cmd/iamd
+	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference < awstest
+	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
@@ -39,7 +40,8 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS()}
+	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
+		(&dynamodb.Service{DB: db}).AWS()}
 }
 
 // undocumented are what a row says and AWS's reference does not, with the reason.
@@ -186,6 +188,11 @@ var samples = map[string]string{
 	"NewPath":                     "/",
 	"PathPrefix":                  "/",
 	"CopySource":                  "sample/sample",
+	"ResourceArn":                 "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
+	"TableArn":                    "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
+	"BackupArn":                   "arn:aws:dynamodb:us-east-1:" + account + ":table/sample/backup/sample",
+	"ExportArn":                   "arn:aws:dynamodb:us-east-1:" + account + ":table/sample/export/sample",
+	"ImportArn":                   "arn:aws:dynamodb:us-east-1:" + account + ":table/sample/import/sample",
 	"Policy":                      `{"Version":"2012-10-17","Statement":[]}`,
 	"AssumeRolePolicyDocument":    `{"Version":"2012-10-17","Statement":[]}`,
 	"PolicyDocument":              `{"Version":"2012-10-17","Statement":[]}`,

@@ -34,13 +34,23 @@ func Check(src []byte, k Kind) (*Policy, error) {
 	case Trust:
 		e = checkTrust(p, faults)
 	case Resource:
-		e = checkBucket(src, p, faults)
+		e = checkResource(src, p, faults, "s3")
 	case SCP, RCP:
 		e = checkOrganization(p, faults, k)
 	default:
 		e = &Malformed{Text: "Unknown kind of policy."}
 	}
 	if e != nil {
+		return nil, e
+	}
+	return p, nil
+}
+
+// CheckResource reads a resource-based policy of a service, "dynamodb", as S3 reads
+// bucket policies: its actions and resources must be that service's.
+func CheckResource(src []byte, service string) (*Policy, error) {
+	p, faults := parse(src)
+	if e := checkResource(src, p, faults, service); e != nil {
 		return nil, e
 	}
 	return p, nil
@@ -434,8 +444,8 @@ func (n *Name) valid() bool {
 	return false
 }
 
-// checkBucket follows PutBucketPolicy.
-func checkBucket(src []byte, p *Policy, faults []*SyntaxError) *Malformed {
+// checkResource follows PutBucketPolicy, for whatever service.
+func checkResource(src []byte, p *Policy, faults []*SyntaxError, service string) *Malformed {
 	if len(src) == 0 || src[0] != '{' {
 		return malformed(1, 1, "Policies must be valid JSON and the first byte must be '{'")
 	}
@@ -475,13 +485,13 @@ func checkBucket(src []byte, p *Policy, faults []*SyntaxError) *Malformed {
 			}
 		}
 		for j, a := range s.actions() {
-			if a != "*" && !foldPrefix(a, "s3:") {
+			if a != "*" && !foldPrefix(a, service+":") {
 				return malformed(s.actionAt[j].line, s.actionAt[j].column, "Policy has invalid action")
 			}
 		}
 		for j, r := range s.resources() {
 			a, err := arn.Parse(r)
-			if err != nil || a.Service() != "s3" || !partition(a.Partition()) {
+			if err != nil || a.Service() != service || !partition(a.Partition()) {
 				return malformed(s.resourceAt[j].line, s.resourceAt[j].column, "Policy has invalid resource")
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/server"
@@ -28,7 +29,8 @@ type house struct {
 	log     *slog.Logger
 	db      *store.DB
 	keyring *identity.Keyring
-	objects *data.DB // nil in a cluster
+	objects *data.DB          // nil in a cluster
+	engines *dynamodb.Engines // nil in a cluster
 	audit   *audit.Log
 	reasons *audit.Decisions
 	lock    *os.File // of the data directory; nil where the log has it
@@ -79,10 +81,11 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := keys.update(h.rootKeys); err != nil {
 		return nil, err
 	}
-	if s.cluster == nil { // objects are on one machine, and would not be found on the others
+	if s.cluster == nil { // objects and tables are on one machine, and would not be found on the others
 		if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
 			return nil, err
 		}
+		h.engines = &dynamodb.Engines{Dir: filepath.Join(s.data, "dynamodb"), Program: s.dynamodbEngine, Hidden: s.kept(), Log: log}
 	}
 	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention}); err != nil {
 		return nil, err
@@ -170,6 +173,9 @@ func (h *house) Close() error {
 	var errs []error
 	if h.server != nil {
 		h.server.Close()
+	}
+	if h.engines != nil {
+		errs = append(errs, h.engines.Close())
 	}
 	if h.audit != nil {
 		errs = append(errs, h.audit.Close())

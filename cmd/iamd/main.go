@@ -22,6 +22,7 @@
 //	audit/        CloudTrail records, a file a day
 //	credentials   root access keys, as ~/.aws/credentials has them
 //	decisions/    why recent calls were refused, for explain
+//	dynamodb/     tables, a directory for each account and region
 //	etcd/         users, roles, policies, buckets
 //	lock          taken while a server runs: one directory, one server
 //	master.key    opens the secrets in etcd/; keep a copy somewhere else
@@ -41,9 +42,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/iamd-dev/iamd/internal/workload"
 )
 
 func main() {
+	workload.Keep()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	cmd := newCommand()
 	err := cmd.ExecuteContext(ctx)

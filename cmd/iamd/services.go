@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
@@ -16,7 +17,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), iam.Tables(), organizations.Tables(), s3.Tables())
+	return slices.Concat(identity.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -34,5 +35,5 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(all, buckets.AWS()), nil
+	return append(all, buckets.AWS(), (&dynamodb.Service{DB: h.db, Engine: h.engines.Engine}).AWS()), nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
 
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -36,7 +37,8 @@ type settings struct {
 	trustedIssuers   []string
 	metricsTokenFile string
 	auditSync        string
-	auditRetention   int // days
+	auditRetention   int    // days
+	dynamodbEngine   string // path of dynoxide
 	etcd             etcdSettings
 
 	rootKey *identity.RootKey // from the environment; nil: made
@@ -72,6 +74,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`, which replace the default; b.s3.anything is found without")
 	fs.StringSliceVar(&s.trustedIssuers, "trusted-issuers", nil, "ask these `ISSUERS` of web identity tokens for their keys although they speak http or are on this machine or a private network (http://127.0.0.1:8080); accounts still have to register them")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
+	fs.StringVar(&s.dynamodbEngine, "dynamodb-engine", dynamodb.FindProgram(), "keep DynamoDB's tables with this dynoxide `PROGRAM`, which scripts/install-dynoxide installs; without one DynamoDB is not served")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
 	fs.StringSliceVar(&s.etcd.endpoints, "etcd-endpoints", nil, "keep the state in the etcd cluster at these `URLS` and not in DIR/etcd, so that several servers share it; S3 is not served then")
@@ -96,6 +99,15 @@ func defaultData() string {
 		return filepath.Join(home, ".local", "share", "iamd")
 	}
 	return ""
+}
+
+// kept are the server's own keys and data, which no other program may see.
+func (s *settings) kept() []string {
+	var paths []string
+	for _, name := range []string{"audit", "credentials", "decisions", "etcd", "master.key", "s3"} {
+		paths = append(paths, filepath.Join(s.data, name))
+	}
+	return paths
 }
 
 // read takes the configuration file into flags that the command line did not set.

@@ -69,7 +69,18 @@ var secret = []exception{
 	{"sts", "*.TokenCode", "", "a code that was refused may be a right one with a wrong serial number"},
 	{"iam", "*.AuthenticationCode1", "", "as TokenCode"},
 	{"iam", "*.AuthenticationCode2", "", "as TokenCode"},
+	{"dynamodb", "*.Item", "", items},
+	{"dynamodb", "*.ExpressionAttributeValues", "", items},
+	{"dynamodb", "*.Expected", "", items},
+	{"dynamodb", "*.AttributeUpdates", "", items},
+	{"dynamodb", "*.KeyConditions", "", items},
+	{"dynamodb", "*.QueryFilter", "", items},
+	{"dynamodb", "*.ScanFilter", "", items},
+	{"dynamodb", "*.Statement", "", items},
+	{"dynamodb", "*.Parameters", "", items},
 }
+
+const items = "CloudTrail's data events of DynamoDB hold keys and names of attributes, and no values"
 
 // recorded members have another name in CloudTrail's records than in the model.
 var recorded = []exception{
@@ -184,6 +195,9 @@ var regexps = []exception{
 	{"s3", `\/?.+\/.+`, `\/?.+(\/|%2[Ff]).+`, "the value is percent-encoded: Terraform encodes the slashes, too"},
 	{"iam", `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, `^[a-z0-9]+(-[a-z0-9]+)*$`,
 		"no lookahead in RE2; length is checked by itself"},
+	{"dynamodb", `\p{Print}+`, `[\x20-\x7e]+`, "Java's name of what ASCII can print"},
+	{"dynamodb", `[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*`, `[\x{0020}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}\r\n\t]*`,
+		"what UTF-16 says with surrogates"},
 }
 
 // noTypes are operations without structs: they can be named and refused, not served.
@@ -252,6 +266,7 @@ var furtherErrors = []furtherError{
 	{"sts", "MissingParameter", 400},
 	{"sts", "InvalidParameterCombination", 400},
 	{"sts", "ServiceUnavailable", 503},
+	{"dynamodb", "ValidationException", 400},
 	{"s3", "AccessControlListNotSupported", 400},
 	{"s3", "AuthorizationHeaderMalformed", 400},
 	{"s3", "AuthorizationQueryParametersError", 400},

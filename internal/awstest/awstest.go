@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations or s3 as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3 or dynamodb as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	form SERVICE [NAME=VALUE]...
 //		sends a signed form of the Query protocol as it stands here, Action and Version
@@ -140,6 +140,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -148,6 +149,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
+	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
 	s3service "github.com/iamd-dev/iamd/internal/aws/s3"
@@ -181,6 +183,7 @@ type Server struct {
 	mu      sync.RWMutex // held for writing while there is no handler
 	handler *server.Server
 	objects *data.DB
+	engines *dynamodbservice.Engines
 	audit   *audit.Log
 	reasons *audit.Decisions
 }
@@ -234,7 +237,7 @@ func Start(t testing.TB, accounts ...string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables())...); err != nil {
 		return err
 	}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
@@ -261,6 +264,7 @@ func (s *Server) open() error {
 		return err
 	}
 	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
+	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
@@ -269,6 +273,7 @@ func (s *Server) open() error {
 			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			buckets.AWS(),
+			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,
@@ -282,7 +287,7 @@ func (s *Server) open() error {
 
 func (s *Server) close() error {
 	s.handler.Close()
-	for _, close := range []func() error{s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
+	for _, close := range []func() error{s.engines.Close, s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
 		if err := close(); err != nil {
 			return err
 		}
@@ -368,6 +373,12 @@ func (s *Server) S3(cfg aws.Config) *s3.Client {
 		o.HTTPSignerV4 = s.signer(true)
 		o.UsePathStyle = true
 	})
+}
+
+// DynamoDB returns a client with the configuration. The test's executable must be a
+// keeper of programs: see workload.Keep.
+func (s *Server) DynamoDB(cfg aws.Config) *dynamodb.Client {
+	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // A signer signs as SDK clients do, by the server's clock.

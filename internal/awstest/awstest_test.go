@@ -27,7 +27,7 @@ func TestScriptErrors(t *testing.T) {
 		{"iam GetUser bob", `"bob" is not of the form PARAMETER=VALUE`},
 		{"iam CreateUser UserName=bob Tags.1.Key=a", "Tags.1.Key: 1 is not the index of one that is there or comes next"},
 		{"iam CreateUser UserName=bob Tags=[{", "is not JSON for it"},
-		{"iam CreateUser UserName=bob Tags=[{\"Ky\":\"a\"}]", "unknown field"},
+		{"iam CreateUser UserName=bob Tags=[{\"Ky\":\"a\"}]", "Tag has no member Ky"},
 		{"iam CreateUser UserName.x=bob", "UserName.x: UserName.x has no parts"},
 		{"iam ListUsers MaxItems=many", `MaxItems: "many" is not a number`},
 		{"iam CreateRole RoleName=r AssumeRolePolicyDocument=@trust.json", "the archive has no file trust.json"},

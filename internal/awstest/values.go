@@ -13,6 +13,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
+	dynamodb "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
 // setParameter sets the value that a path leads to, in a pointer to an SDK input.
@@ -120,13 +123,67 @@ func setValue(v reflect.Value, text string) error {
 			v.SetBytes([]byte(text))
 			return nil
 		}
-		d := json.NewDecoder(strings.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(v.Addr().Interface()); err != nil {
+		if err := setJSON(v, json.RawMessage(text)); err != nil {
 			return fmt.Errorf("%q is not JSON for it: %w", text, err)
 		}
 	}
 	return nil
+}
+
+// setJSON sets a value from JSON as json.Unmarshal does, without unknown members, and
+// knows DynamoDB's attribute values, {"S": "text"}, which the SDK has as an interface.
+func setJSON(v reflect.Value, text json.RawMessage) error {
+	switch {
+	case v.Type() == reflect.TypeFor[dynamodb.AttributeValue]():
+		value, err := attributevalue.UnmarshalJSON(text)
+		if err != nil {
+			return err
+		}
+		v.Set(reflect.ValueOf(value))
+		return nil
+	case v.Kind() == reflect.Pointer && string(text) != "null":
+		v.Set(reflect.New(v.Type().Elem()))
+		return setJSON(v.Elem(), text)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
+		var items []json.RawMessage
+		if err := json.Unmarshal(text, &items); err != nil {
+			return err
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+		for i := range items {
+			if err := setJSON(v.Index(i), items[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case v.Kind() == reflect.Map, v.Kind() == reflect.Struct && v.Type() != timeType:
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(text, &members); err != nil {
+			return err
+		}
+		if v.Kind() == reflect.Map {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
+		for name, member := range members {
+			if v.Kind() == reflect.Map {
+				e := reflect.New(v.Type().Elem()).Elem()
+				if err := setJSON(e, member); err != nil {
+					return err
+				}
+				v.SetMapIndex(reflect.ValueOf(name).Convert(v.Type().Key()), e)
+				continue
+			}
+			f := v.FieldByNameFunc(func(is string) bool { return strings.EqualFold(is, name) })
+			if !f.IsValid() || !f.CanSet() {
+				return fmt.Errorf("%s has no member %s; it has %s", v.Type().Name(), name, strings.Join(fieldNames(v.Type()), ", "))
+			}
+			if err := setJSON(f, member); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return json.Unmarshal(text, v.Addr().Interface())
 }
 
 // An output is what an operation answered: values by path, in order.

@@ -9,6 +9,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/wire"
 )
 
@@ -83,7 +84,7 @@ func (d *deliberation) records(room *room, in, out any, err error) []*audit.Reco
 			b = withHost(b, c.Source.Host)
 		}
 		r.RequestParameters = b
-		if err == nil && out != nil && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
+		if _, passed := out.(*service.Answer); err == nil && out != nil && !passed && (!op.Reads() || op.IssuesCredentials()) && !op.Data() {
 			n := len(b)
 			b = wire.AppendJSON(b, out, wire.JSONOptions{})
 			r.RequestParameters, r.ResponseElements = b[:n], b[n:]

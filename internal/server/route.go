@@ -67,6 +67,13 @@ func isForm(r *http.Request) bool {
 // streams reports whether the body is a stream and not read beforehand.
 func (t *route) streams() bool { return t.svc != nil && t.svc.Model.Protocol == wire.RESTXML }
 
+func (t *route) maxBody() int64 {
+	if t.svc != nil && t.svc.MaxBody > 0 {
+		return t.svc.MaxBody
+	}
+	return maxBody
+}
+
 // find finds the operation. That there is none is kept in err, for after authentication.
 func (t *route) find(r *http.Request, body []byte, hosts []string) {
 	if t.toolbox {

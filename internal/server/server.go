@@ -44,8 +44,8 @@ import (
 )
 
 // maxBody is the largest body of a call that is read whole before it is
-// verified: every call but those of S3. A policy of 131,072 characters, each
-// percent-encoded, fits.
+// verified, unless its service says otherwise: every call but those of S3. A policy
+// of 131,072 characters, each percent-encoded, fits.
 const maxBody = 1 << 20
 
 // maxDocument is the largest document of an S3 call: 10,000 parts to complete an
@@ -190,7 +190,7 @@ func (x *exchange) serve() error {
 	}
 	var body []byte
 	if !x.route.streams() {
-		if body, err = readBody(x.w, r); err != nil {
+		if body, err = readBody(x.w, r, x.route.maxBody()); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,11 @@ func (x *exchange) serve() error {
 				}
 			}
 		}
-		if err := wire.Decode(op.Service.Model, op.Wire, r, body, in); err != nil {
+		decode := wire.Decode
+		if op.Guarded() {
+			decode, call.Body = wire.Read, body
+		}
+		if err := decode(op.Service.Model, op.Wire, r, body, in); err != nil {
 			return s.refuseInput(call, op, err)
 		}
 	}
@@ -301,10 +305,10 @@ func (s *Server) trusted(ip netip.Addr) bool {
 }
 
 // readBody reads a body that is verified whole.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	tooLarge := &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.Itoa(maxBody) + " bytes."}
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	tooLarge := &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.FormatInt(most, 10) + " bytes."}
 	switch {
-	case r.ContentLength > maxBody:
+	case r.ContentLength > most:
 		return nil, tooLarge
 	case r.ContentLength == 0:
 		return nil, nil
@@ -315,7 +319,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		}
 		return body, nil
 	}
-	return readStream(w, r, maxBody, tooLarge)
+	return readStream(w, r, most, tooLarge)
 }
 
 // mostPromised is how much room is set aside for a body that somebody, of whom we
@@ -374,7 +378,24 @@ func (x *exchange) write(op *service.Op, out any) error {
 		x.w.Header().Set(revisionHeader, strconv.FormatInt(x.server.DB.View().Revision(), 10))
 	}
 	x.status = http.StatusOK
+	if a, ok := out.(*service.Answer); ok {
+		return x.pass(a)
+	}
 	return wire.EncodeResponse(x.w, op.Service.Model, op.Wire, out, x.id)
+}
+
+// pass sends on what another server answered.
+func (x *exchange) pass(a *service.Answer) error {
+	h := x.w.Header()
+	for _, f := range a.Header {
+		h.Set(f.Name, f.Value)
+	}
+	h.Set("X-Amzn-Requestid", x.id)
+	h.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	x.status = a.Status
+	x.w.WriteHeader(a.Status)
+	_, err := x.w.Write(a.Body)
+	return err
 }
 
 // header sets what package wire does not: S3's second id.

@@ -50,6 +50,7 @@ type Call struct {
 	Region    string
 	Source    Source
 	MFA       time.Time // when a code of an MFA device that came with the call was accepted; zero without one
+	Body      []byte    // of the request, verified, for Guard rows; nil for streams and for calls made inside
 
 	// Authorize decides one more permission, for answers that differ by item. It
 	// returns nil or the refusal to answer with; either is recorded. Pairs are the
@@ -205,7 +206,19 @@ type Op struct {
 	in     reflect.Type
 	reads  bool
 	data   bool
+	guard  bool
 }
+
+// An Answer is what the server behind a Guard row said, which goes to the caller as it is.
+type Answer struct {
+	Status int // below 300
+	Header []wire.Field
+	Body   []byte
+}
+
+// Guarded reports whether the operation is carried out by another server, which checks
+// the input itself: iamd reads only what it decides by.
+func (op *Op) Guarded() bool { return op.guard }
 
 // New returns an empty input for the operation.
 func (op *Op) New() any { return reflect.New(op.in).Interface() }
@@ -311,6 +324,14 @@ type Row struct {
 	needs   []*Need
 	data    bool
 	open    bool
+}
+
+// Guard is a row of an operation that is decided and recorded here and carried out by
+// another server: pass asks it, and returns its answer, or its error with the document
+// that it wrote (wire.Error.Document).
+func Guard[In any](pass func(context.Context, *Call, string, any) (*Answer, error), on Resource, clauses ...Clause) Row {
+	name := strings.TrimSuffix(reflect.TypeFor[In]().Name(), "Input")
+	return Handle(func(ctx context.Context, c *Call, in *In) (*Answer, error) { return pass(ctx, c, name, in) }, on, clauses...)
 }
 
 // none is the input of declined operations, which is not read.
@@ -504,6 +525,8 @@ type Service struct {
 	// has, and those of families such as s3:ExistingObjectTag/*, when a condition asks
 	// for them. nil: none.
 	Key func(c *Call, check *Check, on *Object, key string) (policy.Value, bool)
+	// MaxBody is the largest body of a call that is read whole; 0: a mebibyte.
+	MaxBody int64
 	// Anonymous admits calls without a signature to the decision.
 	Anonymous bool
 	// Quoted refusals print the resource in quotation marks, and a reason only to
@@ -531,7 +554,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 			fail("%s is there twice", name)
 		}
 		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, by: row.by, mfa: row.mfa, in: row.in,
-			reads: reads(name), data: row.data}
+			reads: reads(name), data: row.data, guard: row.out == reflect.TypeFor[Answer]()}
 	}
 	for _, row := range rows {
 		name := strings.TrimSuffix(row.in.Name(), "Input")

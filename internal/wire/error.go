@@ -14,6 +14,9 @@ type Error struct {
 	// NoMessage leaves the Message element out altogether, as IAM does for an
 	// absent credential report.
 	NoMessage bool
+	// Document is the whole error document as the server behind us wrote it, in the
+	// protocol's form; nil for errors of our own.
+	Document []byte
 }
 
 // A Field is an element of an error document beside code and message.

@@ -30,7 +30,7 @@ func serialization(text string) error {
 	return Errorf(400, "SerializationException", "%s", text)
 }
 
-func decodeJSON(m *Model, body []byte, in any) error {
+func decodeJSON(m *Model, body []byte, in any, check bool) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
@@ -48,6 +48,9 @@ func decodeJSON(m *Model, body []byte, in any) error {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return serialization("Unexpected text after the document.")
 	}
+	if !check {
+		return nil
+	}
 	if m.Reasons != "" {
 		return d.faults.first(m.Reasons)
 	}
@@ -57,6 +60,9 @@ func decodeJSON(m *Model, body []byte, in any) error {
 	}
 	return nil
 }
+
+// maxJSONDepth is how deep structures may stand in each other: DynamoDB takes items 32 deep.
+const maxJSONDepth = 48
 
 // A jsonReader reads one document into structs. Members that the model does not have are
 // passed over, as AWS does; a member given twice is refused.
@@ -69,7 +75,7 @@ type jsonReader struct {
 
 // structure reads the members of an object up to its end.
 func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
-	if d.depth++; d.depth > maxDepth {
+	if d.depth++; d.depth > maxJSONDepth {
 		return serialization("The document is nested too deeply.")
 	}
 	defer func() { d.depth-- }()

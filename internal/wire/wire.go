@@ -45,9 +45,20 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 	case RESTXML:
 		return decodeREST(m, op, r, body, in)
 	case JSON10, JSON11:
-		return decodeJSON(m, body, in)
+		return decodeJSON(m, body, in, true)
 	}
 	panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
+}
+
+// Read is Decode for an operation that another server carries out: it fills the input
+// and leaves it to that server to say what is missing or out of bounds. What cannot be
+// read in one way only is refused all the same: wrong types, a member given twice.
+func Read(m *Model, op *Operation, r *http.Request, body []byte, in any) error {
+	switch m.Protocol {
+	case JSON10, JSON11:
+		return decodeJSON(m, body, in, false)
+	}
+	return Decode(m, op, r, body, in)
 }
 
 // textXML is a header's value, shared by all answers.
@@ -117,6 +128,9 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 		dst = appendQueryError(dst, m, e, requestID)
 		h.Set("Content-Type", "text/xml")
 		h.Set("X-Amzn-Requestid", requestID)
+	}
+	if e.Document != nil {
+		dst = append(dst[:0], e.Document...)
 	}
 	if e.HTTPStatus() == http.StatusNotModified {
 		h.Del("Content-Type")

@@ -313,14 +313,20 @@ func connect() {
 }
 
 // mounts makes the mount namespace the program's own: its own /proc, and nothing in
-// the hidden directories.
+// what is hidden.
 func (p *Program) mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making the mounts private: %w", err)
 	}
-	for _, dir := range p.Hidden {
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "size=4k,mode=0"); err != nil {
-			return fmt.Errorf("hiding %s: %w", dir, err)
+	for _, path := range p.Hidden {
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() {
+			err = unix.Mount("tmpfs", path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "size=4k,mode=0")
+		} else if err == nil {
+			err = unix.Mount(os.DevNull, path, "", unix.MS_BIND, "")
+		}
+		if err != nil {
+			return fmt.Errorf("hiding %s: %w", path, err)
 		}
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {

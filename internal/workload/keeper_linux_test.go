@@ -195,6 +195,19 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 	}
 }
 
+func TestHiddenFileIsEmpty(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "master.key")
+	if err := os.WriteFile(file, []byte("key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := run(t, Program{Hidden: []string{file}}, "cat "+file+"; umount "+file+" 2>/dev/null; cat "+file); got != "" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := run(t, Program{Hidden: []string{file + "x"}}, "exit 0"); err == nil {
+		t.Error("a program was started though something could not be hidden from it")
+	}
+}
+
 func TestHiddenDirectoryIsEmpty(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "master.key"), []byte("key"), 0o600); err != nil {
@@ -234,4 +247,3 @@ func TestStopAsksFirst(t *testing.T) {
 		t.Errorf("%q, %v", out.String(), process.Wait())
 	}
 }
-

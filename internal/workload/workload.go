@@ -48,8 +48,8 @@ type Program struct {
 	Network Network
 	Output  io.Writer `json:"-"` // standard output and error together; nil: dropped
 
-	// Hidden are directories that are empty for the program, whatever is in them: the
-	// server's data directory.
+	// Hidden are directories and files that are empty for the program, whatever is in
+	// them: the server's keys and data. Each must exist.
 	Hidden []string
 	// Limits. Zero: none.
 	Memory  int64 // bytes of address space

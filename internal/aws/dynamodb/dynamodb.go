@@ -1,0 +1,176 @@
+// Package dynamodb is Amazon DynamoDB as iamd guards it: every call is authenticated,
+// decided on and recorded here, by AWS's actions, resources and condition keys, and
+// carried out by an engine that somebody else wrote.
+//
+//	s := &dynamodb.Service{DB: db, Engine: engines}
+//	table := s.AWS()
+//
+// An engine answers for one account and region. By default it is dynoxide, which iamd
+// starts and keeps to itself (see Engines); at scale it is any endpoint that speaks
+// DynamoDB's protocol (see Endpoint). What passes through is passed through as it is:
+// the bytes that the caller signed go to the engine, and the engine's to the caller,
+// but for table names given as ARNs and ARNs in the answers of control operations,
+// which name the engine's account.
+//
+// iamd itself keeps what decisions need: the tags and resource-based policies of tables.
+//
+// # Conditions
+//
+// dynamodb:LeadingKeys and dynamodb:Attributes are read from items, keys and expressions,
+// when a policy asks for them. What cannot be read has a value that no policy can name, so
+// that an Allow does not match by it. See keys.go. Calls that concern several items (batches,
+// transactions, PartiQL) are decided for each table or statement, before any of them is done.
+package dynamodb
+
+import (
+	"context"
+	_ "embed"
+	"net/http"
+	"strings"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// A Service is DynamoDB.
+type Service struct {
+	DB *store.DB
+	// Engine returns who keeps the tables of an account in a region. Its error is the
+	// caller's answer: an AWS error that says what to install.
+	Engine func(ctx context.Context, account, region string) (Engine, error)
+}
+
+// An Engine carries out calls.
+type Engine interface {
+	// Do sends a request to the engine; URL and host are the engine's affair.
+	Do(*http.Request) (*http.Response, error)
+}
+
+//go:embed declined.txt
+var declined string
+
+// AWS returns the service's operations.
+func (s *Service) AWS() *service.Service {
+	action, also, tags := service.Action, service.Also, service.Tags
+	byARN := func(template string) service.Resource { return service.ARN(template) }
+	globalTable := byARN("arn:aws:dynamodb::{account}:global-table/{GlobalTableName}")
+	tables := service.On(func(c *service.Call, _ *api.ListTablesInput) []service.Target {
+		return []service.Target{{ARN: "*", Text: tableARN(c, "*")}}
+	})
+
+	t := service.New(api.Model, declined,
+		//             operation                              on              and
+		service.Handle(s.createTable, table[api.CreateTableInput](), tags("Tags"),
+			also("dynamodb:TagResource", nil, service.When("Tags"), tags("Tags")),
+			also("dynamodb:PutResourcePolicy", nil, service.When("ResourcePolicy"))),
+		guard[api.DescribeTableInput](s, table[api.DescribeTableInput]()),
+		guard[api.ListTablesInput](s, tables),
+		guard[api.UpdateTableInput](s, table[api.UpdateTableInput]()),
+		service.Handle(s.deleteTable, table[api.DeleteTableInput]()),
+		guard[api.DescribeTimeToLiveInput](s, table[api.DescribeTimeToLiveInput]()),
+		guard[api.UpdateTimeToLiveInput](s, table[api.UpdateTimeToLiveInput]()),
+		guard[api.DescribeLimitsInput](s, service.Any),
+		guard[api.DescribeEndpointsInput](s, service.Any),
+
+		service.Handle(s.tagResource, resource[api.TagResourceInput](), tags("Tags")),
+		service.Handle(s.untagResource, resource[api.UntagResourceInput](), tags("TagKeys")),
+		service.Handle(s.listTagsOfResource, resource[api.ListTagsOfResourceInput]()),
+		service.Handle(s.putResourcePolicy, resource[api.PutResourcePolicyInput]()),
+		service.Handle(s.getResourcePolicy, resource[api.GetResourcePolicyInput]()),
+		service.Handle(s.deleteResourcePolicy, resource[api.DeleteResourcePolicyInput]()),
+
+		guard[api.GetItemInput](s, table[api.GetItemInput](), service.Data),
+		guard[api.PutItemInput](s, table[api.PutItemInput](), service.Data),
+		guard[api.UpdateItemInput](s, table[api.UpdateItemInput](), service.Data),
+		guard[api.DeleteItemInput](s, table[api.DeleteItemInput](), service.Data),
+		guard[api.QueryInput](s, tableOrIndex[api.QueryInput](), service.Data),
+		guard[api.ScanInput](s, tableOrIndex[api.ScanInput](), service.Data),
+
+		each(s, batchGet),
+		each(s, batchWrite),
+		each(s, transactGet, action("dynamodb:GetItem")),
+		each(s, transactWrite, action("dynamodb:PutItem")),
+		each(s, statement, action("dynamodb:PartiQLSelect")),
+		each(s, statements, action("dynamodb:PartiQLSelect")),
+		each(s, transaction, action("dynamodb:PartiQLSelect")),
+
+		guard[api.DescribeContinuousBackupsInput](s, table[api.DescribeContinuousBackupsInput]()),
+		guard[api.UpdateContinuousBackupsInput](s, table[api.UpdateContinuousBackupsInput]()),
+		guard[api.CreateBackupInput](s, table[api.CreateBackupInput]()),
+		guard[api.DescribeBackupInput](s, byARN("{BackupArn}")),
+		guard[api.DeleteBackupInput](s, byARN("{BackupArn}")),
+		guard[api.ListBackupsInput](s, service.Any),
+		guard[api.DescribeGlobalTableInput](s, globalTable),
+		guard[api.DescribeGlobalTableSettingsInput](s, globalTable),
+		guard[api.ListGlobalTablesInput](s, service.Any),
+		guard[api.DescribeContributorInsightsInput](s, tableOrIndex[api.DescribeContributorInsightsInput]()),
+		guard[api.UpdateContributorInsightsInput](s, tableOrIndex[api.UpdateContributorInsightsInput]()),
+		guard[api.ListContributorInsightsInput](s, service.Any),
+		guard[api.DescribeKinesisStreamingDestinationInput](s, table[api.DescribeKinesisStreamingDestinationInput]()),
+		guard[api.DescribeTableReplicaAutoScalingInput](s, table[api.DescribeTableReplicaAutoScalingInput]()),
+		guard[api.DescribeExportInput](s, byARN("{ExportArn}")),
+		guard[api.ListExportsInput](s, anyTable[api.ListExportsInput]()),
+		guard[api.DescribeImportInput](s, byARN("{ImportArn}")),
+		guard[api.ListImportsInput](s, anyTable[api.ListImportsInput]()),
+	)
+	t.Object, t.Key, t.MaxBody = objectOf, s.key, maxBody
+	return t
+}
+
+// maxBody is the largest request: 16 MB of items in BatchWriteItem, as JSON.
+const maxBody = 24 << 20
+
+// guard is a row that the engine carries out.
+func guard[In any](s *Service, on service.Resource, clauses ...service.Clause) service.Row {
+	return service.Guard[In](s.pass, on, clauses...)
+}
+
+// each is the row of a call that is decided part by part: the accesses that it makes are asked
+// for one after another, and the whole is passed on when all are permitted.
+func each[In any](s *Service, accesses func(*service.Call, *In) ([]access, error), clauses ...service.Clause) service.Row {
+	name := operation[In]()
+	handler := func(ctx context.Context, c *service.Call, in *In) (*service.Answer, error) {
+		all, err := accesses(c, in)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, api.Validation("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", part[name])
+		}
+		for i := range all {
+			if err := c.Authorize(all[i].action, all[i].resource(), s.pairs(ctx, c, &all[i])...); err != nil {
+				return nil, err
+			}
+		}
+		return s.pass(ctx, c, name, in)
+	}
+	none := service.On(func(*service.Call, *In) []service.Target { return nil })
+	return service.Handle(handler, none, append(clauses, service.PerItem, service.Data)...)
+}
+
+// part is the member that holds the parts of a call.
+var part = map[string]string{
+	"BatchGetItem": "requestItems", "BatchWriteItem": "requestItems",
+	"TransactGetItems": "transactItems", "TransactWriteItems": "transactItems",
+	"ExecuteStatement": "statement", "BatchExecuteStatement": "statements", "ExecuteTransaction": "transactStatements",
+}
+
+// tableARN is the ARN of a table: of one that is given by name in the caller's account and region.
+func tableARN(c *service.Call, nameOrARN string) string {
+	if strings.HasPrefix(nameOrARN, "arn:") {
+		return nameOrARN
+	}
+	return string(arn.New("aws", "dynamodb", c.Region, c.Account, "table/"+nameOrARN))
+}
+
+// objectOf is what authorisation may know of a table: of an index or a stream, its table's.
+func objectOf(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
+	t := tables.Get(state, tableKey(a))
+	if t == nil {
+		return service.Object{}
+	}
+	return service.Object{Policy: t.policy(a).Document, Tag: t.tag, TagKeys: t.tagKeys()}
+}

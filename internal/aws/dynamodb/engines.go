@@ -1,0 +1,255 @@
+package dynamodb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	"github.com/iamd-dev/iamd/internal/sigv4"
+	"github.com/iamd-dev/iamd/internal/wire"
+	"github.com/iamd-dev/iamd/internal/workload"
+)
+
+// Engines are the embedded engines: a dynoxide for each account and region, started when
+// the first call for it comes and again when it has died, with a network of its own on which
+// nobody but iamd reaches it. Its file is DIR/ACCOUNT/REGION/tables.db.
+type Engines struct {
+	Dir     string       // of the engines' files
+	Program string       // path of dynoxide; "": there is none
+	Hidden  []string     // what an engine must not see: the server's keys and other data
+	Log     *slog.Logger // nil: nothing is logged
+
+	mu      sync.Mutex
+	running map[string]*embedded // by account/region
+	closed  bool
+}
+
+const (
+	enginePort  = 8000
+	engineStart = 10 * time.Second // longest that an engine may take to begin
+	mostEngines = 64               // at once; a call that needs another one stops the longest unused
+)
+
+type embedded struct {
+	client  *http.Client
+	process *workload.Process
+	used    time.Time
+	ready   chan struct{} // closed when process and err are set
+	err     error
+}
+
+var validRegion = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]{1,12}){1,3}-[1-9][0-9]?$`)
+
+// engineVersion is the release that scripts/install-dynoxide installs.
+const engineVersion = "1.2.1"
+
+// FindProgram returns the path of the dynoxide that scripts/install-dynoxide installed, or
+// of one in PATH; "" when there is none.
+func FindProgram() string {
+	if cache, err := os.UserCacheDir(); err == nil {
+		path := filepath.Join(cache, "iamd", "dynoxide-"+engineVersion, "dynoxide")
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path
+		}
+	}
+	path, err := exec.LookPath("dynoxide")
+	if err != nil {
+		return ""
+	}
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// Engine returns the engine of an account and region.
+func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, error) {
+	if e.Program == "" {
+		return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd has no DynamoDB engine: install dynoxide with scripts/install-dynoxide " +
+			"or name it with --dynamodb-engine, or name an endpoint in the configuration's upstreams."}
+	}
+	if !validRegion.MatchString(region) { // it becomes a directory's name
+		return nil, api.Validation("%s is not a region", region)
+	}
+	key := account + "/" + region
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil, errors.New("the engines are stopped")
+	}
+	x := e.running[key]
+	if x == nil || x.dead() {
+		x = &embedded{ready: make(chan struct{})}
+		if e.running == nil {
+			e.running = map[string]*embedded{}
+		}
+		e.evict()
+		e.running[key] = x
+		go func() {
+			x.err = x.start(e, account, region)
+			close(x.ready)
+		}()
+	}
+	x.used = time.Now()
+	e.mu.Unlock()
+	select {
+	case <-x.ready:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if x.err != nil {
+		return nil, fmt.Errorf("starting the DynamoDB engine of account %s in %s: %w", account, region, x.err)
+	}
+	return x.client, nil
+}
+
+// dead reports whether the engine has ended, or could not be started.
+func (x *embedded) dead() bool {
+	select {
+	case <-x.ready:
+	default:
+		return false
+	}
+	if x.err != nil {
+		return true
+	}
+	select {
+	case <-x.process.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// evict makes room for one more engine. Its caller holds mu.
+func (e *Engines) evict() {
+	if len(e.running) < mostEngines {
+		return
+	}
+	oldest := ""
+	for key, x := range e.running {
+		if oldest == "" || x.used.Before(e.running[oldest].used) {
+			oldest = key
+		}
+	}
+	go e.running[oldest].stop()
+	delete(e.running, oldest)
+}
+
+func (x *embedded) start(e *Engines, account, region string) error {
+	dir := filepath.Join(e.Dir, account, region)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close() // the engine has its own
+	x.process, err = workload.Start(workload.Program{
+		Path:    e.Program,
+		Args:    []string{"serve", "--host", "127.0.0.1", "--port", fmt.Sprint(enginePort), "--db-path", filepath.Join(dir, "tables.db")},
+		Env:     []string{"HOME=" + dir},
+		Dir:     dir,
+		Network: workload.Own,
+		Output:  log,
+		Hidden:  e.Hidden,
+		Files:   4096,
+	})
+	if err != nil {
+		return err
+	}
+	x.client = &http.Client{Transport: &local{http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return x.process.Dial(ctx, enginePort) },
+		MaxIdleConnsPerHost: 128,
+		IdleConnTimeout:     time.Minute,
+		DisableCompression:  true,
+	}}}
+	for deadline := time.Now().Add(engineStart); ; time.Sleep(2 * time.Millisecond) {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		conn, err := x.process.Dial(ctx, enginePort)
+		cancel()
+		if err == nil {
+			conn.Close()
+			break
+		}
+		select {
+		case <-x.process.Done():
+			return fmt.Errorf("it ended at once, see %s: %w", log.Name(), x.process.Wait())
+		default:
+		}
+		if time.Now().After(deadline) {
+			x.process.Kill()
+			return fmt.Errorf("it does not answer: %w", err)
+		}
+	}
+	if e.Log != nil {
+		e.Log.Info("a DynamoDB engine runs", "account", account, "region", region)
+	}
+	return nil
+}
+
+func (x *embedded) stop() {
+	<-x.ready
+	if x.process != nil {
+		x.process.Stop()
+	}
+}
+
+// Close stops the engines.
+func (e *Engines) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	var all sync.WaitGroup
+	for _, x := range e.running {
+		all.Go(x.stop)
+	}
+	all.Wait()
+	return nil
+}
+
+// local is the transport to an embedded engine, which wants a signature and reads none.
+type local struct{ http.Transport }
+
+func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=iamd/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
+	r.Header.Set("X-Amz-Date", "20260101T000000Z")
+	return l.Transport.RoundTrip(r)
+}
+
+// An Endpoint is an engine that somebody else runs: a server that speaks DynamoDB's
+// protocol. Calls are signed anew, with credentials of its own.
+type Endpoint struct {
+	URL    string // http://10.0.0.5:8000
+	Signer sigv4.Signer
+	Client *http.Client
+}
+
+// Do signs and sends a request.
+func (p *Endpoint) Do(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	again, err := http.NewRequestWithContext(r.Context(), r.Method, p.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	again.Header = r.Header.Clone()
+	p.Signer.Sign(again, sigv4.Hash(body), time.Now())
+	return p.Client.Do(again)
+}

@@ -1,0 +1,121 @@
+package dynamodb_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+)
+
+func TestAttributesOfExpressions(t *testing.T) {
+	names := map[string]string{"#a": "alpha", "#odd": "with.dot"}
+	for _, test := range []struct{ expression, want string }{
+		{"", ""},
+		{"a, b, c.d.e, f[0].g", "a b c f"},
+		{"#a.#odd, #odd", "alpha with.dot"},
+		{"SET a = :x, b = if_not_exists(c, :y) + :z REMOVE d[1], e", "a b c d e"},
+		{"ADD n :one DELETE s :t", "n s"},
+		{"attribute_exists(a) AND NOT begins_with(b, :x) OR size(c) > :n AND d IN (:x, e)", "a b c d e"},
+		{"a between :x and :y", "a"},
+		{"set_", "set_"},
+		{"#gone", "error"},
+		{"a ! b", "error"},
+		{"a\x00", "error"},
+		{"é", "error"},
+	} {
+		got, err := dynamodb.AttributesIn(test.expression, names)
+		slices.Sort(got)
+		text := strings.Join(got, " ")
+		if err != nil {
+			text = "error"
+		}
+		if text != test.want {
+			t.Errorf("%q: %q, want %q", test.expression, text, test.want)
+		}
+	}
+}
+
+func TestEqualityOfThePartitionKey(t *testing.T) {
+	names := map[string]string{"#pk": "pk"}
+	values := map[string]api.AttributeValue{":a": {S: "alice"}, ":b": {S: "bob"}}
+	for _, test := range []struct{ expression, want string }{
+		{"pk = :a", "alice"},
+		{"#pk = :b AND sk > :a", "bob"},
+		{"sk > :a and (pk = :b)", "bob"},
+		{"begins_with(sk, :a) AND pk=:b", "bob"},
+		{"sk = :a", ""},
+		{"pk > :a", ""},
+		{"pk = :none", ""},
+		{"pk = :a AND pk = :b", ""},
+		{"pk = :a AND sk = pk", ""},
+		{":a = pk", ""},
+		{"pk = sk", ""},
+		{"pk <> :a", ""},
+		{"pk = :a ; x", ""},
+	} {
+		v, ok := dynamodb.Equality(test.expression, "pk", names, values)
+		if ok != (test.want != "") || v.S != test.want {
+			t.Errorf("%q: %q, %t, want %q", test.expression, v.S, ok, test.want)
+		}
+	}
+}
+
+func TestStatements(t *testing.T) {
+	for _, test := range []struct{ statement, want string }{
+		{`SELECT * FROM "Music" WHERE Artist = 'x'`, "dynamodb:PartiQLSelect Music "},
+		{`select a.b[0], size(c) from Music."by-song" where s = ?`, "dynamodb:PartiQLSelect Music by-song"},
+		{`SELECT * FROM "a""b"`, `dynamodb:PartiQLSelect a"b `},
+		{`SELECT 'FROM x' FROM y ORDER BY z`, "dynamodb:PartiQLSelect y "},
+		{`INSERT INTO t VALUE {'a': 'b''c', 'd': {'e': [1, 2]}}`, "dynamodb:PartiQLInsert t "},
+		{`UPDATE t SET a = 1 REMOVE b WHERE c = 'd' RETURNING ALL OLD *`, "dynamodb:PartiQLUpdate t "},
+		{`DELETE FROM t WHERE a = 1`, "dynamodb:PartiQLDelete t "},
+		{`EXISTS(SELECT * FROM t WHERE a = 1)`, "dynamodb:PartiQLSelect t "},
+		{``, "error"},
+		{`SELECT`, "error"},
+		{`SELECT * FROM`, "error"},
+		{`SELECT FROM t`, "error"},
+		{`SELECT * FROM t, u`, "error"},
+		{`SELECT * FROM t AS u`, "error"},
+		{`SELECT * FROM t JOIN u`, "error"},
+		{`SELECT * FROM t.u.v`, "error"},
+		{`SELECT * FROM (SELECT * FROM t)`, "error"},
+		{`SELECT * FROM t WHERE a = (SELECT * FROM u)`, "error"},
+		{`SELECT * FROM t; DELETE FROM u`, "error"},
+		{`SELECT * FROM t /* u */`, "error"},
+		{`SELECT * FROM t -- u`, "error"},
+		{`SELECT * FROM 't'`, "error"},
+		{`SELECT * FROM ?`, "error"},
+		{`SELECT * FROM "t`, "error"},
+		{`SELECT * FROM t WHERE (a = 1`, "error"},
+		{`INSERT INTO t.u VALUE {'a': 1}`, "error"},
+		{`UPDATE t.u SET a = 1`, "error"},
+		{`INSERT t VALUE {'a': 1}`, "error"},
+		{`UPSERT INTO t VALUE {'a': 1}`, "error"},
+		{"SELECT * FROM \u2028t", "error"},
+	} {
+		action, table, index, err := dynamodb.ParseStatement(test.statement)
+		got := action + " " + table + " " + index
+		if err != nil {
+			got = "error"
+		}
+		if got != test.want {
+			t.Errorf("%s\n got %q, want %q", test.statement, got, test.want)
+		}
+	}
+}
+
+func FuzzStatement(f *testing.F) {
+	f.Add(`SELECT * FROM "Music"."i" WHERE Artist = 'x' AND b IN [1, ?]`)
+	f.Add(`EXISTS(SELECT * FROM t)`)
+	f.Add(`INSERT INTO t VALUE {'a': {'b': 'c'}}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		action, table, _, err := dynamodb.ParseStatement(text)
+		if err == nil && (table == "" && !strings.Contains(text, `""`) || !strings.HasPrefix(action, "dynamodb:PartiQL")) {
+			t.Errorf("%q: %q on %q", text, action, table)
+		}
+		dynamodb.AttributesIn(text, nil)
+		dynamodb.Equality(text, "pk", nil, nil)
+	})
+}

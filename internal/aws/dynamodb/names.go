@@ -1,0 +1,145 @@
+package dynamodb
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	"github.com/iamd-dev/iamd/internal/service"
+)
+
+// Engines know tables by name, in one account: their own. Callers may name them by ARN,
+// and another account's only so.
+
+// engineARN begins the ARNs of dynoxide.
+const engineARN = "arn:aws:dynamodb:dynoxide:000000000000:"
+
+// control are the operations whose answers hold ARNs, and no items that could hold the same text.
+var control = map[string]bool{"CreateTable": true, "DescribeTable": true, "UpdateTable": true, "DeleteTable": true}
+
+// renamed puts the account and region into the ARNs of an answer.
+func renamed(answer []byte, account, region string) []byte {
+	return bytes.ReplaceAll(answer, []byte(`"`+engineARN), []byte(`"arn:aws:dynamodb:`+region+":"+account+":"))
+}
+
+// owner is the account and region whose engine has the tables that a call names. A call
+// that names tables of several is refused: no engine has them all.
+func owner(c *service.Call, in any) (account, region string, err error) {
+	account, region = c.Account, c.Region
+	first := true
+	for _, name := range tableNames(in) {
+		a := arn.ARN(tableARN(c, name))
+		if a.Service() != "dynamodb" || !strings.HasPrefix(a.Resource(), "table/") {
+			return "", "", api.Validation("Invalid table ARN: %s", name)
+		}
+		if !first && (a.Account() != account || a.Region() != region) {
+			return "", "", api.Validation("The tables of one call must be of one account and region")
+		}
+		account, region, first = a.Account(), a.Region(), false
+	}
+	return account, region, nil
+}
+
+// tableNames are the tables that an input names, by name or ARN, and for operations on
+// what belongs to a table, its ARN.
+func tableNames(in any) []string {
+	var names []string
+	var collect func(v reflect.Value)
+	collect = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Pointer:
+			if !v.IsNil() {
+				collect(v.Elem())
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				collect(v.Index(i))
+			}
+		case reflect.Struct:
+			for i := range v.NumField() {
+				switch f := v.Type().Field(i); f.Name {
+				case "TableName", "BackupArn", "ExportArn", "ImportArn", "TableArn":
+					if s := v.Field(i).String(); s != "" {
+						if j := strings.Index(s, "/"); j > 0 && strings.HasPrefix(s, "arn:") { // arn:...:table/NAME/backup/...
+							if k := strings.Index(s[j+1:], "/"); k > 0 {
+								s = s[:j+1+k]
+							}
+						}
+						names = append(names, s)
+					}
+				case "RequestItems":
+					for _, key := range v.Field(i).MapKeys() {
+						names = append(names, key.String())
+					}
+				case "TransactItems", "Get", "Put", "Update", "Delete", "ConditionCheck":
+					collect(v.Field(i))
+				case "Statement":
+					if a, err := parseStatement(v.Field(i).String()); err == nil {
+						names = append(names, a.table)
+					}
+				case "Statements", "TransactStatements":
+					collect(v.Field(i))
+				}
+			}
+		}
+	}
+	collect(reflect.ValueOf(in))
+	return names
+}
+
+// named is the body of a call with tables by name where they are given by ARN. Items are
+// not looked into: their bytes stay as they are.
+func named(op string, body []byte) ([]byte, error) {
+	var top map[string]json.RawMessage
+	if err := json.Unmarshal(body, &top); err != nil {
+		return nil, err
+	}
+	changed := false
+	name := func(members map[string]json.RawMessage) {
+		var table string
+		if json.Unmarshal(members["TableName"], &table) == nil && strings.HasPrefix(table, "arn:") {
+			members["TableName"], _ = json.Marshal(nameOf(table))
+			changed = true
+		}
+	}
+	name(top)
+	var items map[string]json.RawMessage
+	if raw, ok := top["RequestItems"]; ok && json.Unmarshal(raw, &items) == nil {
+		for table, of := range items {
+			if short := nameOf(table); short != table {
+				if _, twice := items[short]; twice {
+					return nil, api.Validation("The table %s is named twice", short)
+				}
+				delete(items, table)
+				items[short] = of
+				changed = true
+			}
+		}
+		top["RequestItems"], _ = json.Marshal(items)
+	}
+	var transact []map[string]map[string]json.RawMessage
+	if raw, ok := top["TransactItems"]; ok && json.Unmarshal(raw, &transact) == nil {
+		for _, t := range transact {
+			for _, members := range t {
+				name(members)
+			}
+		}
+		top["TransactItems"], _ = json.Marshal(transact)
+	}
+	if !changed {
+		return body, nil
+	}
+	return json.Marshal(top)
+}
+
+// nameOf is a table's name, of an ARN or a name.
+func nameOf(table string) string {
+	if !strings.HasPrefix(table, "arn:") {
+		return table
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(arn.ARN(table).Resource(), "table/"), "/")
+	return name
+}

@@ -1,0 +1,162 @@
+package dynamodb
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/wire"
+)
+
+// largestAnswer bounds what an engine may answer: BatchGetItem's 16 MB of items, as JSON.
+const largestAnswer = 32 << 20
+
+// pass has the engine carry out a call that was decided.
+func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) (*service.Answer, error) {
+	account, region, err := owner(c, in)
+	if err != nil {
+		return nil, err
+	}
+	body := c.Body
+	if body == nil { // a call made inside
+		body = wire.AppendJSON(nil, in, wire.JSONOptions{Wire: true})
+	}
+	if bytes.Contains(body, []byte(`"arn:`)) {
+		if body, err = named(op, body); err != nil {
+			return nil, err
+		}
+	}
+	answer, err := s.send(ctx, account, region, op, body)
+	if err != nil {
+		return nil, err
+	}
+	if control[op] {
+		answer.Body = renamed(answer.Body, account, region)
+	}
+	answer.Header = append(answer.Header, wire.Field{Name: "X-Amz-Crc32", Value: strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer.Body)), 10)})
+	return answer, nil
+}
+
+// send sends a call to the engine of an account and region. What the engine refuses is an
+// error with the engine's own document.
+func (s *Service) send(ctx context.Context, account, region, op string, body []byte) (*service.Answer, error) {
+	engine, err := s.Engine(ctx, account, region)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Amz-Target", api.Model.TargetPrefix+"."+op)
+	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	resp, err := engine.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("asking the DynamoDB engine of account %s in %s: %w", account, region, err)
+	}
+	defer resp.Body.Close()
+	document, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of the DynamoDB engine of account %s in %s: %w", account, region, err)
+	}
+	if len(document) > largestAnswer {
+		return nil, fmt.Errorf("the DynamoDB engine of account %s in %s answers with more than %d bytes", account, region, largestAnswer)
+	}
+	if resp.StatusCode < 300 {
+		return &service.Answer{Status: resp.StatusCode, Header: []wire.Field{{Name: "Content-Type", Value: "application/x-amz-json-1.0"}}, Body: document}, nil
+	}
+	var refusal struct {
+		Type    string `json:"__type"`
+		Message string
+	}
+	if json.Unmarshal(document, &refusal) != nil || refusal.Type == "" || resp.StatusCode < 400 {
+		return nil, fmt.Errorf("the DynamoDB engine of account %s in %s answers %s with status %d", account, region, op, resp.StatusCode)
+	}
+	_, code, ok := strings.Cut(refusal.Type, "#")
+	if !ok {
+		code = refusal.Type
+	}
+	return nil, &wire.Error{Code: code, Message: refusal.Message, Status: resp.StatusCode, Document: document}
+}
+
+// exists asks the engine whether there is a table.
+func (s *Service) exists(ctx context.Context, c *service.Call, a arn.ARN) (bool, error) {
+	_, err := s.describe(ctx, a)
+	if e, ok := err.(*wire.Error); ok && e.Code == "ResourceNotFoundException" {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// A description is what iamd reads of DescribeTable.
+type description struct {
+	Table struct {
+		KeySchema                                     []keyElement
+		GlobalSecondaryIndexes, LocalSecondaryIndexes []struct {
+			IndexName string
+			KeySchema []keyElement
+		}
+	}
+}
+
+type keyElement struct{ AttributeName, KeyType string }
+
+func (s *Service) describe(ctx context.Context, a arn.ARN) (*description, error) {
+	name := strings.TrimPrefix(a.Resource(), "table/")
+	name, _, _ = strings.Cut(name, "/")
+	body, err := json.Marshal(map[string]string{"TableName": name})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.send(ctx, a.Account(), a.Region(), "DescribeTable", body)
+	if err != nil {
+		return nil, err
+	}
+	d := &description{}
+	if err := json.Unmarshal(answer.Body, d); err != nil {
+		return nil, fmt.Errorf("reading the description of table %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// partitionKey is the attribute by which the table or index of an access is partitioned.
+func (s *Service) partitionKey(ctx context.Context, a *access) (string, error) {
+	d, err := s.describe(ctx, arn.ARN(a.table))
+	if err != nil {
+		return "", err
+	}
+	schema := d.Table.KeySchema
+	if a.index != "" {
+		schema = nil
+		for _, i := range append(d.Table.GlobalSecondaryIndexes, d.Table.LocalSecondaryIndexes...) {
+			if i.IndexName == a.index {
+				schema = i.KeySchema
+			}
+		}
+	}
+	name := ""
+	for _, k := range schema {
+		if k.KeyType == "HASH" {
+			if name != "" {
+				return "", fmt.Errorf("%s has several partition keys", a.resource())
+			}
+			name = k.AttributeName
+		}
+	}
+	if name == "" {
+		return "", fmt.Errorf("%s has no partition key", a.resource())
+	}
+	return name, nil
+}
