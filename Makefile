@@ -11,6 +11,7 @@ build: ## build bin/iamd
 	go build -trimpath -o bin/iamd ./cmd/iamd
 
 run: build ## build iamd and start it on its own store; ARGS="--listen 127.0.0.1:0" adds flags
+	-@scripts/install-dynoxide
 	exec bin/iamd serve $(ARGS)
 
 test: ## run every check: formatting, vet, staticcheck, govulncheck, tests, stories, race detector
