@@ -90,11 +90,15 @@ func initialised(t *testing.T, root *person) *terraform {
 		t.Skip("there is no terraform command: examples/terraform was not applied")
 	}
 	tf := &terraform{t, root, t.TempDir()}
-	files, err := filepath.Glob("../examples/terraform/*.tf")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("examples/terraform: %q, %v", files, err)
+	const example = "../examples/terraform"
+	if err := os.CopyFS(filepath.Join(tf.dir, "files"), os.DirFS(filepath.Join(example, "files"))); err != nil {
+		t.Fatal(err)
 	}
-	for _, f := range files {
+	modules, err := filepath.Glob(filepath.Join(example, "*.tf")) // and not the state of somebody who has tried it
+	if err != nil || len(modules) == 0 {
+		t.Fatalf("%s: %q, %v", example, modules, err)
+	}
+	for _, f := range modules {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -200,6 +204,8 @@ func (tf *terraform) plan(who *person, stage string) string {
 // within the text. One with "" cannot be imported.
 var importIDs = map[string]string{
 	"aws_iam_access_key":                         "{id}",
+	"aws_iam_account_alias":                      "{account_alias}",
+	"aws_iam_account_password_policy":            "iam-account-password-policy",
 	"aws_iam_group":                              "{name}",
 	"aws_iam_group_membership":                   "",
 	"aws_iam_group_policies_exclusive":           "{group_name}",
@@ -207,6 +213,8 @@ var importIDs = map[string]string{
 	"aws_iam_group_policy_attachment":            "{group}/{policy_arn}",
 	"aws_iam_group_policy_attachments_exclusive": "{group_name}",
 	"aws_iam_instance_profile":                   "{name}",
+	"aws_iam_openid_connect_provider":            "{arn}",
+	"aws_iam_organizations_features":             "{id}",
 	"aws_iam_policy":                             "{arn}",
 	"aws_iam_policy_attachment":                  "",
 	"aws_iam_role":                               "{name}",
@@ -214,14 +222,27 @@ var importIDs = map[string]string{
 	"aws_iam_role_policy":                        "{role}:{name}",
 	"aws_iam_role_policy_attachment":             "{role}/{policy_arn}",
 	"aws_iam_role_policy_attachments_exclusive":  "{role_name}",
+	"aws_iam_saml_provider":                      "{arn}",
+	"aws_iam_server_certificate":                 "", // the private key would be another: it cannot be read
 	"aws_iam_service_linked_role":                "{arn}",
+	"aws_iam_service_specific_credential":        "{service_name}:{user_name}:{service_specific_credential_id}",
+	"aws_iam_signing_certificate":                "{certificate_id}:{user_name}",
 	"aws_iam_user":                               "{name}",
 	"aws_iam_user_group_membership":              "{user}/{groups}",
+	"aws_iam_user_login_profile":                 "{user}",
 	"aws_iam_user_policies_exclusive":            "{user_name}",
 	"aws_iam_user_policy":                        "{user}:{name}",
 	"aws_iam_user_policy_attachment":             "{user}/{policy_arn}",
 	"aws_iam_user_policy_attachments_exclusive":  "{user_name}",
+	"aws_iam_user_ssh_key":                       "{username}:{ssh_public_key_id}:{encoding}",
 	"aws_iam_virtual_mfa_device":                 "{arn}",
+	"aws_organizations_account":                  "{id}",
+	"aws_organizations_delegated_administrator":  "{id}",
+	"aws_organizations_organization":             "{id}",
+	"aws_organizations_organizational_unit":      "{id}",
+	"aws_organizations_policy":                   "{id}",
+	"aws_organizations_policy_attachment":        "{target_id}:{policy_id}",
+	"aws_organizations_resource_policy":          "{id}",
 	"aws_s3_bucket":                              "{bucket}",
 	"aws_s3_bucket_ownership_controls":           "{bucket}",
 	"aws_s3_bucket_policy":                       "{bucket}",
