@@ -35,7 +35,7 @@
 //
 // # What is not here
 //
-// SAML providers and the credential report; declined.txt tells why, one line each. Of
+// SAML providers and what belongs to organisations; declined.txt tells why, one line each. Of
 // things that nobody can make yet, lists are empty and looking one up finds none,
 // so that tools which ask for them before they delete a user work.
 package iam
@@ -186,6 +186,8 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getContextKeysForPrincipalPolicy, policySource, sourceChecked[api.GetContextKeysForPrincipalPolicyInput]()),
 
 		service.Handle(s.getAccountSummary, service.Any),
+		service.Handle(s.generateCredentialReport, service.Any),
+		service.Handle(s.getCredentialReport, service.Any),
 		service.Handle(s.getAccountAuthorizationDetails, service.Any),
 		service.Handle(s.generateServiceLastAccessedDetails, accessReport),
 		service.Handle(s.getServiceLastAccessedDetails, service.Any),
@@ -224,7 +226,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies}
+	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the
