@@ -5,12 +5,13 @@
 //	sigv4    a verification: ours, and the SDK's signer as a verifier would use it
 //	sts      AssumeRole over HTTP beside a bare net/http server
 //	s3       an authorised GetObject of 1 KiB beside versitygw
+//	size     an organisation of 1,000 accounts, 100,000 users and 50,000 roles
 //
 // Run it with
 //
-//	go run . [-only policy,sts] [-time 5s] [-rounds 3] [-markdown FILE]
+//	go run . [-only policy,sts] [-time 5s] [-rounds 3] [-size 0.1] [-markdown FILE]
 //
-// For sts and s3 the server runs on one core and the client on another (taskset);
+// For sts, s3 and size the server runs on one core and the client on another (taskset);
 // the client has signed its requests beforehand. Beside the requests a second
 // it tells the CPU time that the server spent on each, which other work on the
 // machine disturbs less. Everything stays on the loopback interface and in a
@@ -41,6 +42,7 @@ type settings struct {
 	time   time.Duration // of each measurement
 	rounds int           // measurements of each thing, of which the best counts
 	conns  int           // of the load client
+	size   float64       // the part of the organisation that is made
 	cores  bool          // server and client are pinned
 }
 
@@ -56,6 +58,7 @@ var parts = []part{
 	{"sigv4", benchSigV4},
 	{"sts", benchSTS},
 	{"s3", benchS3},
+	{"size", benchSize},
 }
 
 const pinned = "IAMD_BENCH_PINNED" // set for the program that main starts on the client's core
@@ -66,12 +69,13 @@ func main() {
 		return
 	}
 	testing.Init()
-	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3 (default all)")
+	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, size (default all)")
 	markdown := flag.String("markdown", "", "also write the tables to this file, in Markdown")
 	var s settings
 	flag.DurationVar(&s.time, "time", 3*time.Second, "time of one measurement under load")
 	flag.IntVar(&s.rounds, "rounds", 3, "measurements of each thing; the best counts")
 	flag.IntVar(&s.conns, "conns", 64, "connections of the load client")
+	flag.Float64Var(&s.size, "size", 1, "the part of the large organisation to make")
 	flag.Parse()
 
 	s.cores = os.Getenv(pinned) != ""

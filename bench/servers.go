@@ -96,11 +96,16 @@ func start(ctx context.Context, s settings, name, dir, addr string, ready func(l
 
 // stop ends the server and removes its directory.
 func (s *server) stop() {
+	s.end()
+	os.RemoveAll(s.dir)
+}
+
+// end ends the server and leaves its directory.
+func (s *server) end() {
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	done := time.AfterFunc(5*time.Second, func() { s.cmd.Process.Kill() })
 	s.cmd.Wait()
 	done.Stop()
-	os.RemoveAll(s.dir)
 }
 
 // cpu returns the CPU time the server has used. Ticks of 10 ms are fine enough
@@ -186,8 +191,8 @@ func startBare(ctx context.Context, s settings, size int) (*server, error) {
 	return start(ctx, s, "bare net/http", "", "", ready, nil, self, "bare", strconv.Itoa(size))
 }
 
-// startIAMD builds iamd from the tree and starts it on a store of its own.
-func startIAMD(ctx context.Context, s settings) (*server, error) {
+// startIAMD builds iamd from the tree and starts it, with more arguments if need be, on a store of its own.
+func startIAMD(ctx context.Context, s settings, args ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "iamd-bench-")
 	if err != nil {
 		return nil, err
@@ -197,6 +202,15 @@ func startIAMD(ctx context.Context, s settings) (*server, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("building iamd: %w", err)
 	}
+	srv, err := runIAMD(ctx, s, dir, args)
+	if err != nil {
+		os.RemoveAll(dir)
+	}
+	return srv, err
+}
+
+// runIAMD starts the iamd that stands in dir on the data beside it.
+func runIAMD(ctx context.Context, s settings, dir string, args []string) (*server, error) {
 	root := sigv4.Signer{AccessKeyID: "AKIABENCHBENCHBENCH1", SecretAccessKey: "bench/only+secret/of/forty/characters/00"}
 	ready := func(line string) string {
 		addr, _ := strings.CutPrefix(line, "iamd is ready at http://")
@@ -207,13 +221,22 @@ func startIAMD(ctx context.Context, s settings) (*server, error) {
 	}
 	srv, err := start(ctx, s, "iamd", dir, "", ready,
 		[]string{"IAMD_ROOT_ACCESS_KEY_ID=" + root.AccessKeyID, "IAMD_ROOT_SECRET_ACCESS_KEY=" + root.SecretAccessKey},
-		bin, "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"))
+		filepath.Join(dir, "iamd"), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}, args...)...)
 	if err != nil {
-		os.RemoveAll(dir)
 		return nil, err
 	}
 	srv.root = root
 	return srv, nil
+}
+
+// restart ends an iamd and starts it again on the same data.
+func (s *server) restart(ctx context.Context, cfg settings) error {
+	s.end()
+	again, err := runIAMD(ctx, cfg, s.dir, nil)
+	if err == nil {
+		*s = *again
+	}
+	return err
 }
 
 // buildIAMD builds it in its own module, with that module's dependencies.

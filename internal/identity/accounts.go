@@ -61,39 +61,48 @@ func EnsureAccounts(ctx context.Context, db *store.DB, k *Keyring, ids []string,
 			made[id] = k.newAccount(id, now)
 		}
 	}
-	err := db.Update(ctx, func(tx *store.Tx) error {
-		management := ""
-		for id, a := range Accounts.All(tx, "") {
-			if a.Management {
-				management = id
+	// Some accounts in each update, which could not hold a thousand. A start that is
+	// interrupted in between leaves some of them, and the next one makes the rest.
+	for once := true; once || len(ids) > 0; once = false {
+		some := ids[:min(len(ids), accountsAtOnce)]
+		ids = ids[len(some):]
+		err := db.Update(ctx, func(tx *store.Tx) error {
+			management := ""
+			for id, a := range Accounts.All(tx, "") {
+				if a.Management {
+					management = id
+				}
 			}
-		}
-		for _, id := range ids {
-			if Accounts.Get(tx, id) != nil {
-				continue
+			for _, id := range some {
+				if Accounts.Get(tx, id) != nil {
+					continue
+				}
+				account := made[id].account // a copy: the next run may find another management account
+				if management == "" {
+					management, account.Management = id, true
+				}
+				Accounts.Put(tx, id, &account)
+				if given == nil || management != id {
+					putRootKey(tx, made[id].key)
+				}
 			}
-			account := made[id].account // a copy: the next run may find another management account
+			if given == nil {
+				return nil
+			}
 			if management == "" {
-				management, account.Management = id, true
+				return errors.New("there is no account that the given root key could be for")
 			}
-			Accounts.Put(tx, id, &account)
-			if given == nil || management != id {
-				putRootKey(tx, made[id].key)
-			}
+			return k.give(tx, management, given, now)
+		})
+		if err != nil {
+			return nil, err
 		}
-		if given == nil {
-			return nil
-		}
-		if management == "" {
-			return errors.New("there is no account that the given root key could be for")
-		}
-		return k.give(tx, management, given, now)
-	})
-	if err != nil {
-		return nil, err
 	}
 	return k.rootKeys(db.View())
 }
+
+// accountsAtOnce keeps an update below store.MaxKeys.
+const accountsAtOnce = 100
 
 type newAccount struct {
 	account Account

@@ -36,6 +36,31 @@ func accountsOf(keys []RootKey) []string {
 	return ids
 }
 
+// More accounts than fit in one update.
+func TestAThousandAccounts(t *testing.T) {
+	db, k := newStore(t)
+	var ids []string
+	for i := range 1000 {
+		ids = append(ids, fmt.Sprintf("%012d", 999-i))
+	}
+	keys, err := EnsureAccounts(t.Context(), db, k, ids, &RootKey{ID: "AKIAGIVENGIVENGIVEN1", Secret: NewSecret("a-secret-that-somebody-chose")}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != len(ids) || keys[0].Account != ids[0] || keys[0].ID != "AKIAGIVENGIVENGIVEN1" {
+		t.Errorf("%d root keys, the first is %s of account %s", len(keys), keys[0].ID, keys[0].Account)
+	}
+	management := 0
+	for _, a := range Accounts.All(db.View(), "") {
+		if a.Management {
+			management++
+		}
+	}
+	if management != 1 {
+		t.Errorf("%d management accounts", management)
+	}
+}
+
 func TestFirstAccountIsTheManagementAccount(t *testing.T) {
 	db, k := newStore(t)
 	keys, err := EnsureAccounts(t.Context(), db, k, []string{"444455556666", "111122223333", "444455556666"}, nil, start)
