@@ -14,6 +14,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
 	"sync"
@@ -82,7 +83,7 @@ type Keyring struct {
 	mu      sync.Mutex
 	byID    map[[4]byte]*sealer
 	opened  memory[*openedToken] // by session token
-	secrets memory[Secret]       // of long-term keys, by what is stored of them
+	secrets memory[openedKey]    // of long-term keys, by id
 }
 
 type sealer struct {
@@ -90,11 +91,23 @@ type sealer struct {
 	aead     cipher.AEAD // of sessions
 	messages cipher.AEAD // of authorization messages
 	secret   []byte      // secret access keys are derived from it
+	macs     sync.Pool   // of *mac under secret, which cost more to make than to use
+}
+
+type mac struct {
+	hash.Hash
+	sum [sha256.Size]byte
 }
 
 type openedToken struct {
 	session *Session
 	secret  Secret
+}
+
+// An openedKey is what a long-term key's secret was found to be, as it was sealed.
+type openedKey struct {
+	sealed string
+	secret Secret
 }
 
 // A memory remembers what was costly to find, in two generations: the older is
@@ -248,10 +261,16 @@ func (k *Keyring) Seal(r store.Reader, s *Session) (Credentials, error) {
 }
 
 func (s *sealer) secretKey(accessKeyID string, token []byte) Secret {
-	mac := hmac.New(sha256.New, s.secret)
-	mac.Write(token[5:17]) // the nonce
-	io.WriteString(mac, accessKeyID)
-	return Secret{base64.StdEncoding.EncodeToString(mac.Sum(nil)[:30])}
+	m, _ := s.macs.Get().(*mac)
+	if m == nil {
+		m = &mac{Hash: hmac.New(sha256.New, s.secret)}
+	}
+	m.Reset()
+	m.Write(token[5:17]) // the nonce
+	io.WriteString(m, accessKeyID)
+	secret := Secret{base64.StdEncoding.EncodeToString(m.Sum(m.sum[:0])[:30])}
+	s.macs.Put(m)
+	return secret
 }
 
 // Open returns the session that a token stands for and the secret access key
@@ -330,19 +349,18 @@ func (k *Keyring) Caller(r store.Reader, accessKeyID, token string, now time.Tim
 
 // secretOf opens the secret of a long-term key.
 func (k *Keyring) secretOf(key *AccessKey) (Secret, error) {
-	name := key.ID + " " + key.Sealed // a secret is remembered for one key only, as it is sealed for one only
 	k.mu.Lock()
-	secret, ok := k.secrets.get(name)
+	known, ok := k.secrets.get(key.ID)
 	k.mu.Unlock()
-	if ok {
-		return secret, nil
+	if ok && known.sealed == key.Sealed {
+		return known.secret, nil
 	}
 	secret, err := k.vault.Open(key.ID, key.Sealed)
 	if err != nil {
 		return Secret{}, err
 	}
 	k.mu.Lock()
-	k.secrets.put(name, secret)
+	k.secrets.put(key.ID, openedKey{key.Sealed, secret})
 	k.mu.Unlock()
 	return secret, nil
 }
