@@ -46,12 +46,28 @@ func appendCanonical(b []byte, r *http.Request, c *claim, payloadHash string, s3
 // appendStringToSign writes what is signed in the end.
 func appendStringToSign(b []byte, t time.Time, scope string, canonical []byte) []byte {
 	b = append(b, algorithm+"\n"...)
-	b = t.AppendFormat(b, basicISO)
+	b = appendBasic(b, t)
 	b = append(b, '\n')
 	b = append(b, scope...)
 	b = append(b, '\n')
 	h := sha256.Sum256(canonical)
 	return hex.AppendEncode(b, h[:])
+}
+
+// appendBasic is t.AppendFormat(b, basicISO) for a time in UTC of a year with four digits.
+func appendBasic(b []byte, t time.Time) []byte {
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	two := func(n int) { b = append(b, byte('0'+n/10), byte('0'+n%10)) }
+	two(year / 100)
+	two(year % 100)
+	two(int(month))
+	two(day)
+	b = append(b, 'T')
+	two(hour)
+	two(minute)
+	two(second)
+	return append(b, 'Z')
 }
 
 // appendHeader writes the values of a header, joined with commas, each trimmed

@@ -265,7 +265,7 @@ const headersNotSigned = "There were headers present in the request which were n
 // GetCallerIdentity is good for fifteen minutes whatever it says. The tokens of EKS
 // rely on that: they are signed with 60 seconds and used for 14 minutes.
 func (c *claim) checkTime(scope *Scope, now time.Time) error {
-	t, err := time.Parse(basicISO, c.timeText)
+	t, err := parseBasic(c.timeText)
 	if (err != nil || len(c.timeText) != len(basicISO)) && !c.presigned {
 		t, err = time.Parse(time.RFC3339, c.timeText)
 		if err != nil {
@@ -316,6 +316,26 @@ func (c *claim) checkTime(scope *Scope, now time.Time) error {
 		Field{"RequestTime", c.timeText}, Field{"ServerTime", now.Format(time.RFC3339)}, Field{"MaxAllowedSkewMilliseconds", "900000"})
 }
 
+// parseBasic is time.Parse(basicISO, s), quicker for what nearly all requests have.
+func parseBasic(s string) (time.Time, error) {
+	if len(s) == len(basicISO) && s[8] == 'T' && s[15] == 'Z' {
+		digits := true
+		number := func(from, to int) int {
+			n := 0
+			for _, c := range []byte(s[from:to]) {
+				digits = digits && '0' <= c && c <= '9'
+				n = 10*n + int(c-'0')
+			}
+			return n
+		}
+		year, month, day, hour, minute, second := number(0, 4), number(4, 6), number(6, 8), number(9, 11), number(11, 13), number(13, 15)
+		if digits && month >= 1 && month <= 12 && day >= 1 && day <= 28 && hour < 24 && minute < 60 && second < 60 {
+			return time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC), nil
+		}
+	}
+	return time.Parse(basicISO, s) // the last days of months, and errors
+}
+
 // checkCredential takes the credential apart and compares its scope with the
 // service's. All faults of the scope make one message, except for S3, which
 // tells the first.
@@ -340,8 +360,8 @@ func (c *claim) checkCredential(scope *Scope) error {
 		return scope.fault(badHeader, "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '"+c.credential+"'", "")
 	}
 
-	var space [len(basicDate)]byte
-	date := c.time.AppendFormat(space[:0], basicDate)
+	var space [len(basicISO)]byte
+	date := appendBasic(space[:0], c.time)[:len(basicDate)]
 	rightDate := c.date == string(date)
 	rightRegion := validRegion(c.region) && (len(scope.Regions) == 0 || slices.Contains(scope.Regions, c.region))
 	if rightRegion && c.service == scope.Service && term == terminator && rightDate {
