@@ -96,8 +96,8 @@ func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, req
 	default:
 		panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 	}
-	h.Set("X-Amzn-Requestid", requestID)
-	h.Set("Content-Length", strconv.Itoa(len(dst)))
+	values := [...]string{requestID, strconv.Itoa(len(dst))}
+	h["X-Amzn-Requestid"], h["Content-Length"] = values[:1:1], values[1:]
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(dst)
 	release(b, dst)

@@ -149,7 +149,7 @@ func appendText(dst []byte, s string) []byte {
 	done := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= ' ' && c < utf8.RuneSelf && c != '&' && c != '<' && c != '>' && c != '"' {
+		if asItIs[c] {
 			i++
 			continue
 		}
@@ -166,9 +166,6 @@ func appendText(dst []byte, s string) []byte {
 			with = "&quot;"
 		case '\r':
 			with = "&#13;"
-		case '\t', '\n':
-			i++
-			continue
 		default:
 			with = "\uFFFD"
 			if c >= utf8.RuneSelf {
@@ -187,6 +184,15 @@ func appendText(dst []byte, s string) []byte {
 	}
 	return append(dst, s[done:]...)
 }
+
+// asItIs has the bytes that stand for themselves in an XML document.
+var asItIs = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '&' && c != '<' && c != '>' && c != '"'
+	}
+	t['\t'], t['\n'] = true, true
+	return t
+}()
 
 // appendPercent writes s with everything escaped that RFC 3986 does not leave alone.
 func appendPercent(dst []byte, s string) []byte {
