@@ -103,7 +103,9 @@ func parseTemplate(in reflect.Type, s string) template {
 	var t template
 	for s != "" {
 		before, rest, found := strings.Cut(s, "{")
-		t = append(t, part{text: before})
+		if before != "" {
+			t = append(t, part{text: before})
+		}
 		if !found {
 			break
 		}
@@ -127,6 +129,9 @@ func parseTemplate(in reflect.Type, s string) template {
 
 // expand fills the template in; it reports false when a field is absent.
 func (t template) expand(c *Call, in any) (string, bool) {
+	if len(t) == 1 && t[0].get != nil {
+		return t[0].get(c, in)
+	}
 	var b strings.Builder
 	all := true
 	for _, p := range t {

@@ -205,6 +205,7 @@ type Op struct {
 	by     func(context.Context, *Call, any) (*identity.Caller, error)
 	in     reflect.Type
 	reads  bool
+	issues bool
 	data   bool
 	guard  bool
 }
@@ -234,11 +235,13 @@ func (op *Op) ReadOnly() bool { return op.reads && op.Name != "GetFederationToke
 func (op *Op) PerItem() bool { return len(op.Needs) > 0 && op.Needs[0].perItem }
 
 // IssuesCredentials reports whether the answer holds credentials.
-func (op *Op) IssuesCredentials() bool {
-	if op.Wire.Out == nil {
+func (op *Op) IssuesCredentials() bool { return op.issues }
+
+func issues(op *wire.Operation) bool {
+	if op.Out == nil {
 		return false
 	}
-	_, ok := op.Wire.Out.FieldByName("Credentials")
+	_, ok := op.Out.FieldByName("Credentials")
 	return ok
 }
 
@@ -247,15 +250,19 @@ func (op *Op) Data() bool { return op.data }
 
 // Checks returns the permissions that the call asks for.
 func (op *Op) Checks(c *Call, in any) []Check {
-	var room [4]Check
+	var room [2]Check
 	checks := room[:0]
 	for _, n := range op.Needs {
 		if n.when != nil && !n.when(c, in) {
 			continue
 		}
 		var pairs []Pair
-		for _, k := range n.keys {
+		for i := range n.keys {
+			k := &n.keys[i]
 			if v, ok := k.value(c, in); ok {
+				if pairs == nil {
+					pairs = make([]Pair, 0, len(n.keys)-i)
+				}
 				pairs = append(pairs, Pair{k.name, k.lower, v})
 			}
 		}
@@ -554,7 +561,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 			fail("%s is there twice", name)
 		}
 		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, by: row.by, mfa: row.mfa, in: row.in,
-			reads: reads(name), data: row.data, guard: row.out == reflect.TypeFor[Answer]()}
+			reads: reads(name), issues: issues(w), data: row.data, guard: row.out == reflect.TypeFor[Answer]()}
 	}
 	for _, row := range rows {
 		name := strings.TrimSuffix(row.in.Name(), "Input")
