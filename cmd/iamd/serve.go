@@ -176,7 +176,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 func impatient(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &impatientBody{r.Body, http.NewResponseController(w)}
+			r.Body = &impatientBody{r.Body, *http.NewResponseController(w)}
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -185,7 +185,7 @@ func impatient(h http.Handler) http.Handler {
 // An impatientBody gives the peer bodyTimeout for each piece.
 type impatientBody struct {
 	io.ReadCloser
-	connection *http.ResponseController
+	connection http.ResponseController
 }
 
 func (b *impatientBody) Read(p []byte) (int, error) {

@@ -12,6 +12,9 @@ import (
 // call it is what is needed to make them again, on the state on which they were
 // made, as long as the call is recent. Of a refused call it is the explanations
 // themselves, which outlive a restart.
+//
+// For a call that was allowed, which hardly anybody asks about, its deliberation is
+// kept, of which a kept is made when somebody does.
 type kept struct {
 	Accounts     []string // who may ask: the caller's account and the resources'
 	Explanations []*authz.Explanation
@@ -24,18 +27,11 @@ func (d *deliberation) keep() error {
 		return nil
 	}
 	d.kept = len(d.asked)
-	k := &kept{explain: d.explain}
-	for i := range d.asked {
-		for _, account := range []string{d.call.Account, d.asked[i].Owner()} {
-			if account != "" && !slices.Contains(k.Accounts, account) {
-				k.Accounts = append(k.Accounts, account)
-			}
-		}
-	}
 	if d.refused == 0 {
-		d.server.Decisions.Keep(d.call.RequestID, k)
+		d.server.Decisions.Keep(d.call.RequestID, d)
 		return nil
 	}
+	k := d.toKeep()
 	k.Explanations = d.explain()
 	k.explain = func() []*authz.Explanation { return k.Explanations }
 	d.server.Decisions.Keep(d.call.RequestID, k)
@@ -47,12 +43,29 @@ func (d *deliberation) keep() error {
 	return nil
 }
 
+func (d *deliberation) toKeep() *kept {
+	k := &kept{explain: d.explain}
+	for i := range d.asked {
+		for _, account := range []string{d.call.Account, d.asked[i].Owner()} {
+			if account != "" && !slices.Contains(k.Accounts, account) {
+				k.Accounts = append(k.Accounts, account)
+			}
+		}
+	}
+	return k
+}
+
 // explanations are what the account may see of a past call that concerned it; nil
 // when none are kept, or none that are this account's to see.
 func (s *Server) explanations(requestID, account string) ([]*authz.Explanation, error) {
 	var k *kept
 	if v, ok := s.Decisions.Recent(requestID); ok {
-		k = v.(*kept)
+		switch v := v.(type) {
+		case *kept:
+			k = v
+		case *deliberation:
+			k = v.toKeep()
+		}
 	} else {
 		b, err := s.Decisions.Explanation(requestID)
 		if err != nil || b == nil {

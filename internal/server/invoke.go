@@ -37,7 +37,9 @@ func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in
 	}
 	var out any
 	out, err = do(ctx, c, op, in)
-	dropStream(in)
+	if op.Wire.Streams() {
+		dropStream(in)
+	}
 	if err == nil && op.PerItem() && len(d.asked) == 0 {
 		discard(out)
 		out, err = nil, fmt.Errorf("%s:%s did not ask for its items", op.Service.Model.Name, op.Name)

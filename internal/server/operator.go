@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -62,6 +63,13 @@ type metrics struct {
 	handler  http.Handler
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	usual    sync.Map // *service.Op -> *usual, so that labels are not looked up for every call
+}
+
+// A usual is where calls of an operation that answer 200 are counted.
+type usual struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 func newMetrics() *metrics {
@@ -92,8 +100,18 @@ func (x *exchange) measure() {
 		operation = x.route.op.Name
 	}
 	m := x.server.metrics
+	seconds := x.server.Now().Sub(x.started).Seconds()
+	if x.route.op != nil && x.status == http.StatusOK && x.code == "" {
+		found, ok := m.usual.Load(x.route.op)
+		if !ok {
+			found, _ = m.usual.LoadOrStore(x.route.op, &usual{m.requests.WithLabelValues(service, operation, "200", ""), m.seconds.WithLabelValues(service)})
+		}
+		found.(*usual).requests.Inc()
+		found.(*usual).seconds.Observe(seconds)
+		return
+	}
 	m.requests.WithLabelValues(service, operation, strconv.Itoa(x.status), x.code).Inc()
-	m.seconds.WithLabelValues(service).Observe(x.server.Now().Sub(x.started).Seconds())
+	m.seconds.WithLabelValues(service).Observe(seconds)
 }
 
 // ready returns why the server cannot serve now; nil when it can.

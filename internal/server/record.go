@@ -25,9 +25,10 @@ func (d *deliberation) recorded(ctx context.Context, in, out any, err error) err
 	}
 	room := rooms.Get().(*room)
 	defer rooms.Put(room)
-	for _, r := range d.records(room, in, out, err) {
+	records := d.makeRecords(room, in, out, err)
+	for i := range records {
 		// Management calls and issued credentials are safe on disk before the answer.
-		if failed := d.server.Audit.Append(ctx, r, !d.op.Data()); failed != nil {
+		if failed := d.server.Audit.Append(ctx, &records[i], !d.op.Data()); failed != nil {
 			return failed
 		}
 	}
@@ -36,15 +37,16 @@ func (d *deliberation) recorded(ctx context.Context, in, out any, err error) err
 
 // A room is where a call's records are made. The log copies them, so it is used again.
 type room struct {
-	records [2]audit.Record
-	json    []byte
+	records   [2]audit.Record
+	resources [2]audit.Resource
+	json      []byte
 }
 
 var rooms = sync.Pool{New: func() any { return &room{json: make([]byte, 0, 1024)} }}
 
-// records are the CloudTrail records of the call: one, or for AssumeRole across
+// makeRecords makes the CloudTrail records of the call: one, or for AssumeRole across
 // accounts one for each account, with one sharedEventID.
-func (d *deliberation) records(room *room, in, out any, err error) []*audit.Record {
+func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.Record {
 	c, op := d.call, d.op
 	r := &room.records[0]
 	*r = audit.Record{
@@ -94,6 +96,7 @@ func (d *deliberation) records(room *room, in, out any, err error) []*audit.Reco
 		}
 	}
 	var owner string
+	r.Resources = room.resources[:0]
 	for i := range d.asked {
 		a := d.asked[i].Check.ARN
 		if a == "*" || i > 0 && a == d.asked[i-1].Check.ARN {
@@ -116,7 +119,7 @@ func (d *deliberation) records(room *room, in, out any, err error) []*audit.Reco
 		r.RecipientAccount = owner
 	}
 	if op.Name != "AssumeRole" || err != nil || owner == c.Account || owner == "" {
-		return []*audit.Record{r}
+		return room.records[:1]
 	}
 	r.SharedEventID = d.eventID
 	theirs := &room.records[1]
@@ -124,7 +127,7 @@ func (d *deliberation) records(room *room, in, out any, err error) []*audit.Reco
 	theirs.EventID = newUUID()
 	theirs.RecipientAccount = owner
 	theirs.Identity = audit.UserIdentity{Type: "AWSAccount", PrincipalID: c.Caller.UserID, AccountID: c.Account}
-	return []*audit.Record{r, theirs}
+	return room.records[:]
 }
 
 // withHost adds the host to an object.
@@ -156,17 +159,15 @@ var resourceTypes = map[[2]string]string{
 }
 
 func resourceType(a arn.ARN) string {
-	resource := a.Resource()
-	for i := range len(resource) {
-		if resource[i] == '/' {
-			if a.Service() == "s3" {
-				return "AWS::S3::Object"
-			}
-			return resourceTypes[[2]string{a.Service(), resource[:i]}]
-		}
-	}
-	if a.Service() == "s3" {
+	service := a.Service()
+	kind, _, below := strings.Cut(a.Resource(), "/")
+	switch {
+	case service == "s3" && below:
+		return "AWS::S3::Object"
+	case service == "s3":
 		return "AWS::S3::Bucket"
+	case below:
+		return resourceTypes[[2]string{service, kind}]
 	}
 	return ""
 }

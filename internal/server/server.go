@@ -262,8 +262,8 @@ func (s *Server) newCall(r *http.Request, id string, sig *sigv4.Signature, now t
 func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 	src := service.Source{
 		Secure:    r.TLS != nil,
-		UserAgent: r.UserAgent(),
-		Referer:   r.Referer(),
+		UserAgent: header(r, "User-Agent"),
+		Referer:   header(r, "Referer"),
 		Presigned: sig.Presigned,
 		SignedAt:  sig.Time,
 		Host:      r.Host,
@@ -293,6 +293,14 @@ func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 		}
 	}
 	return src
+}
+
+// header is the header's first value, of a name that is written as net/http keeps it.
+func header(r *http.Request, name string) string {
+	if v := r.Header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 func (s *Server) trusted(ip netip.Addr) bool {
@@ -352,7 +360,7 @@ const revisionHeader = "X-Iamd-Revision"
 const longestWait = 5 * time.Second
 
 func (x *exchange) waitForRevision() error {
-	text := x.r.Header.Get(revisionHeader)
+	text := header(x.r, revisionHeader)
 	if text == "" {
 		return nil
 	}
