@@ -365,13 +365,13 @@ func FuzzOpen(f *testing.F) {
 }
 
 func FuzzUnpack(f *testing.F) {
-	f.Add(pack(roleSession()))
+	f.Add(pack(nil, roleSession()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := unpack(b)
 		if err != nil {
 			return
 		}
-		again, err := unpack(pack(s))
+		again, err := unpack(pack(nil, s))
 		if err != nil {
 			t.Fatalf("a session that unpacked does not unpack again: %v", err)
 		}

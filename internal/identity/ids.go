@@ -48,7 +48,8 @@ func newID(prefix, account string, length int) string {
 	var head [8]byte
 	binary.BigEndian.PutUint64(head[:], z<<16)
 	copy(b[:6], head[:6])
-	return prefix + base32.StdEncoding.EncodeToString(b[:])[:length-len(prefix)]
+	id := append(make([]byte, 0, 32), prefix...)
+	return string(base32.StdEncoding.AppendEncode(id, b[:])[:length])
 }
 
 // AccountOfID returns the account that is encoded in a unique id or access key

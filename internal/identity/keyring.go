@@ -91,12 +91,24 @@ type sealer struct {
 	aead     cipher.AEAD // of sessions
 	messages cipher.AEAD // of authorization messages
 	secret   []byte      // secret access keys are derived from it
-	macs     sync.Pool   // of *mac under secret, which cost more to make than to use
+	desks    sync.Pool   // of *desk
 }
 
-type mac struct {
-	hash.Hash
-	sum [sha256.Size]byte
+// A desk is where sessions are sealed: a MAC under the sealer's secret, which costs
+// more to make than to use, and room.
+type desk struct {
+	mac    hash.Hash
+	sum    [sha256.Size]byte
+	packed []byte
+	token  []byte
+	text   []byte
+}
+
+func (s *sealer) desk() *desk {
+	if d, ok := s.desks.Get().(*desk); ok {
+		return d
+	}
+	return &desk{mac: hmac.New(sha256.New, s.secret)}
 }
 
 type openedToken struct {
@@ -243,34 +255,31 @@ func (k *Keyring) Seal(r store.Reader, s *Session) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
+	d := sealer.desk()
+	defer sealer.desks.Put(d)
 	s.AccessKeyID = NewKeyID(TemporaryKeyPrefix, s.Account)
-	token := make([]byte, 0, 512)
-	token = append(token, tokenVersion)
-	token = append(token, sealer.id[:]...)
-	token = sealer.aead.Seal(token, nil, pack(s), []byte(s.AccessKeyID))
-	size := base64.StdEncoding.EncodedLen(len(token))
+	d.packed = pack(d.packed[:0], s)
+	d.text = append(d.text[:0], s.AccessKeyID...)
+	d.token = append(d.token[:0], tokenVersion)
+	d.token = append(d.token, sealer.id[:]...)
+	d.token = sealer.aead.Seal(d.token, nil, d.packed, d.text)
+	size := base64.StdEncoding.EncodedLen(len(d.token))
 	if size > MaxToken {
 		return Credentials{}, ErrSessionTooLarge{size * 100 / MaxToken}
 	}
-	return Credentials{
-		AccessKeyID:  s.AccessKeyID,
-		Secret:       sealer.secretKey(s.AccessKeyID, token),
-		SessionToken: base64.StdEncoding.EncodeToString(token),
-		Expires:      s.Expires,
-	}, nil
+	d.text = base64.StdEncoding.AppendEncode(d.text[:0], d.token)
+	sealed := Credentials{AccessKeyID: s.AccessKeyID, SessionToken: string(d.text), Expires: s.Expires}
+	sealed.Secret = d.secretKey(s.AccessKeyID, d.token)
+	return sealed, nil
 }
 
-func (s *sealer) secretKey(accessKeyID string, token []byte) Secret {
-	m, _ := s.macs.Get().(*mac)
-	if m == nil {
-		m = &mac{Hash: hmac.New(sha256.New, s.secret)}
-	}
-	m.Reset()
-	m.Write(token[5:17]) // the nonce
-	io.WriteString(m, accessKeyID)
-	secret := Secret{base64.StdEncoding.EncodeToString(m.Sum(m.sum[:0])[:30])}
-	s.macs.Put(m)
-	return secret
+// secretKey is the secret access key that goes with a token.
+func (d *desk) secretKey(accessKeyID string, token []byte) Secret {
+	d.mac.Reset()
+	d.mac.Write(token[5:17]) // the nonce
+	io.WriteString(d.mac, accessKeyID)
+	d.text = base64.StdEncoding.AppendEncode(d.text[:0], d.mac.Sum(d.sum[:0])[:30])
+	return Secret{string(d.text)}
 }
 
 // Open returns the session that a token stands for and the secret access key
@@ -300,7 +309,9 @@ func (k *Keyring) Open(r store.Reader, accessKeyID, token string) (*Session, Sec
 			return nil, Secret{}, ErrInvalidToken
 		}
 		s.AccessKeyID = accessKeyID
-		o = &openedToken{s, sealer.secretKey(accessKeyID, b)}
+		d := sealer.desk()
+		o = &openedToken{s, d.secretKey(accessKeyID, b)}
+		sealer.desks.Put(d)
 		k.mu.Lock()
 		k.opened.put(strings.Clone(token), o)
 		k.mu.Unlock()
@@ -425,9 +436,9 @@ const (
 	maxUnpacked  = 64 << 10
 )
 
-func pack(s *Session) []byte {
-	b := make([]byte, 1, 512)
-	b[0] = plainForm
+// pack appends the packed form to b, which is empty.
+func pack(b []byte, s *Session) []byte {
+	b = append(b, plainForm)
 	text := func(t string) {
 		b = binary.AppendUvarint(b, uint64(len(t)))
 		b = append(b, t...)
