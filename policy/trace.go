@@ -76,8 +76,8 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 	}
 	slices.Sort(shown)
 
-	got := []string{string(e.request.Action), string(e.request.Resource)}
-	x := explainer{*e, &recorder{e.context, t}, got[:1:1], got[1:]}
+	asked := &asked{recorder{e.context, t}, [2]string{string(e.request.Action), string(e.request.Resource)}}
+	x := explainer{*e, &asked.recorder, asked.got[:1:1], asked.got[1:]}
 	t.Statements = make([]StatementTrace, len(shown))
 	for n, i := range shown {
 		x.statement(i, &t.Statements[n])
@@ -120,6 +120,12 @@ type explainer struct {
 	evaluation
 	context          Context  // notes the keys that are absent
 	action, resource []string // of the request
+}
+
+// An asked is what an explainer needs of a request, made at once.
+type asked struct {
+	recorder
+	got [2]string
 }
 
 func (x *explainer) statement(i int, t *StatementTrace) {

@@ -254,7 +254,7 @@ func lowered(keys []globalKey) []globalKey {
 
 // keys lists every condition key of the request that has a value, and where it came from.
 func (r *Request) keys() []ContextKey {
-	var all []ContextKey
+	all := make([]ContextKey, 0, len(globalKeys))
 	add := func(name, from string, v policy.Value, ok bool) {
 		if ok {
 			all = append(all, ContextKey{name, v.Strings(), from})

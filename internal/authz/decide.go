@@ -244,14 +244,17 @@ type answer struct {
 func ask(layer Layer, policies []Policy, q *policy.Request, x *Explanation) answer {
 	var a answer
 	var of *LayerExplanation
+	var traces []policy.Trace
 	if x != nil {
 		of = x.layer(layer)
+		of.Policies = make([]PolicyExplanation, 0, len(policies))
+		traces = make([]policy.Trace, len(policies))
 	}
 	for i := range policies {
 		p := &policies[i]
 		var t *policy.Trace
 		if of != nil {
-			t = &policy.Trace{}
+			t = &traces[i]
 		}
 		result := p.Document.Program().Evaluate(q, t)
 		if of != nil {
