@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"encoding/json"
 	"runtime"
 	"sync"
 	"weak"
@@ -87,15 +86,11 @@ func (d Document) Policy() *policy.Policy { d.d.compile(); return d.d.parsed }
 // Program returns the compiled document; not for the zero Document.
 func (d Document) Program() *policy.Program { d.d.compile(); return d.d.program }
 
-// MarshalJSON writes the text as a string.
-func (d Document) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+// MarshalText gives the text, so that a document is a string in JSON.
+func (d Document) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (d *Document) UnmarshalJSON(b []byte) error {
-	var text string
-	if err := json.Unmarshal(b, &text); err != nil {
-		return err
-	}
-	*d = NewDocument(text)
+// UnmarshalText reads what MarshalText wrote.
+func (d *Document) UnmarshalText(b []byte) error {
+	*d = NewDocument(string(b))
 	return nil
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,13 +20,32 @@ type Snapshot struct {
 // Revision returns the revision of the last change that the snapshot shows.
 func (s *Snapshot) Revision() int64 { return s.revision }
 
-// An entry is one key of a table. All but the decoded value is set once.
+// An entry is one key of a table.
 type entry struct {
 	key      string
 	hash     uint64 // of the key, for the tree
-	raw      []byte
 	revision int64
-	value    atomic.Value // the decoded value, a *T, once somebody asked for it
+	form     atomic.Pointer[form] // nil in a Tx that deletes the key
+}
+
+// A form is what an entry's value is kept as: a json.RawMessage as it came from the
+// log, until somebody asks for the value, and a *T from then on. Nothing is kept twice.
+type form struct{ any }
+
+func newEntry(key string, raw json.RawMessage, revision int64) *entry {
+	e := &entry{key: key, hash: hash(key), revision: revision}
+	e.form.Store(&form{raw})
+	return e
+}
+
+// json returns the value as JSON. It is not to be changed.
+func (e *entry) json() (json.RawMessage, error) {
+	switch v := e.form.Load().any.(type) {
+	case json.RawMessage:
+		return v, nil
+	default:
+		return json.Marshal(v)
+	}
 }
 
 func (s *Snapshot) find(table, key string) *entry {
@@ -61,7 +81,7 @@ func (s *Snapshot) apply(revision int64, events []Event) *Snapshot {
 		if ev.Value == nil {
 			t.delete(key)
 		} else {
-			t.put(&entry{key: key, hash: hash(key), raw: ev.Value, revision: ev.Revision})
+			t.put(newEntry(key, ev.Value, ev.Revision))
 		}
 	}
 	return next
@@ -87,7 +107,7 @@ func load(ctx context.Context, log Log, old *Snapshot) (*Snapshot, error) {
 				return nil
 			}
 		}
-		t.put(&entry{key: key, hash: hash(key), raw: ev.Value, revision: ev.Revision})
+		t.put(newEntry(key, ev.Value, ev.Revision))
 		return nil
 	})
 	if err != nil {

@@ -91,15 +91,16 @@ func (t Table[T]) Name() string { return t.name }
 
 // shared returns the decoded value that all readers of e share.
 func (t Table[T]) shared(e *entry) *T {
-	if v, ok := e.value.Load().(*T); ok {
+	f := e.form.Load()
+	if v, ok := f.any.(*T); ok {
 		return v
 	}
 	v, err := t.decode(e)
 	if err != nil {
 		panic(err)
 	}
-	e.value.CompareAndSwap(nil, v)
-	return e.value.Load().(*T)
+	e.form.CompareAndSwap(f, &form{v})
+	return e.form.Load().any.(*T)
 }
 
 func (t Table[T]) copy(e *entry) *T {
@@ -111,10 +112,13 @@ func (t Table[T]) copy(e *entry) *T {
 }
 
 func (t Table[T]) decode(e *entry) (*T, error) {
-	d := json.NewDecoder(bytes.NewReader(e.raw))
-	d.DisallowUnknownFields()
 	v := new(T)
-	err := d.Decode(v)
+	raw, err := e.json()
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err == nil {
+		err = d.Decode(v)
+	}
 	if err == nil {
 		if _, more := d.Token(); more != io.EOF {
 			err = fmt.Errorf("data after the value")
@@ -133,9 +137,10 @@ type Checker interface {
 }
 
 func (t Table[T]) check(e *entry) error {
+	f := e.form.Load()
 	v, err := t.decode(e)
 	if err == nil {
-		e.value.CompareAndSwap(nil, v)
+		e.form.CompareAndSwap(f, &form{v})
 	}
 	return err
 }
@@ -150,7 +155,7 @@ func (s *Snapshot) check(tables []Checker) error {
 	}
 	for _, name := range s.names() {
 		check := func(e *entry) error {
-			if !json.Valid(e.raw) {
+			if raw, err := e.json(); err != nil || !json.Valid(raw) {
 				return fmt.Errorf("store: the value of %s/%s cannot be decoded: not JSON", name, e.key)
 			}
 			return nil

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 type Tx struct {
 	base   *Snapshot
 	reads  map[string]int64             // log key: revision in base, 0 for absent
-	writes map[string]map[string]*entry // table, key: new entry; raw is nil for a deletion
+	writes map[string]map[string]*entry // table, key: new entry; without form for a deletion
 	fault  error                        // a value that could not be encoded
 }
 
@@ -34,7 +35,7 @@ func (tx *Tx) note(table, key string) *entry {
 
 func (tx *Tx) find(table, key string) *entry {
 	if e, ok := tx.writes[table][key]; ok {
-		if e.raw == nil {
+		if e.form.Load() == nil {
 			return nil
 		}
 		return e
@@ -47,7 +48,11 @@ func (tx *Tx) write(table, key string, raw []byte) {
 	if tx.writes[table] == nil {
 		tx.writes[table] = make(map[string]*entry)
 	}
-	tx.writes[table][key] = &entry{key: key, raw: raw}
+	if raw == nil {
+		tx.writes[table][key] = &entry{key: key}
+	} else {
+		tx.writes[table][key] = newEntry(key, raw, 0)
+	}
 }
 
 // walk merges what was written with the base.
@@ -64,7 +69,7 @@ func (tx *Tx) walk(table, prefix, after string, yield func(*entry) bool) {
 			e := written[0]
 			written = written[1:]
 			found = e.key == key
-			if e.raw != nil && !yield(e) {
+			if e.form.Load() != nil && !yield(e) {
 				return found, false
 			}
 		}
@@ -83,7 +88,7 @@ func (tx *Tx) walk(table, prefix, after string, yield func(*entry) bool) {
 		if stopped {
 			return
 		}
-		if e.raw != nil {
+		if e.form.Load() != nil {
 			stopped = !yield(e)
 		}
 	}
@@ -94,7 +99,11 @@ func (tx *Tx) changes() ([]Check, []Write) {
 	var writes []Write
 	for table, entries := range tx.writes {
 		for key, e := range entries {
-			writes = append(writes, Write{Key: table + "/" + key, Value: e.raw})
+			w := Write{Key: table + "/" + key}
+			if f := e.form.Load(); f != nil {
+				w.Value = f.any.(json.RawMessage) // no entry of a Tx is shared, so none is decoded in place
+			}
+			writes = append(writes, w)
 		}
 	}
 	slices.SortFunc(writes, func(a, b Write) int { return strings.Compare(a.Key, b.Key) })
