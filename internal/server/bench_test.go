@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -156,3 +157,29 @@ func (a *answer) WriteHeader(s int)   { a.status = s }
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// BenchmarkListRoles is the largest page of a list whose entries have documents.
+func BenchmarkListRoles(b *testing.B) {
+	s, key, secret := benched(b)
+	err := s.DB.Update(b.Context(), func(tx *store.Tx) error {
+		for i := range 1000 {
+			name := fmt.Sprintf("role-%04d", i)
+			identity.Roles.Put(tx, identity.Key(account, name), &identity.Role{
+				Role: api.Role{Path: "/", RoleName: name, RoleId: identity.NewID(identity.RolePrefix, account), Arn: "arn:aws:iam::" + account + ":role/" + name,
+					CreateDate: time.Now(), MaxSessionDuration: 3600},
+				Trust: identity.NewDocument(fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::%s:root"},"Action":"sts:AssumeRole","Condition":{"StringEquals":{"sts:ExternalId":"%d"}}}]}`, account, i)),
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := "Action=ListRoles&MaxItems=1000&Version=2010-05-08"
+	signer := sigv4.Signer{AccessKeyID: key.ID, SecretAccessKey: secret.Reveal(), Region: "us-east-1", Service: "iam"}
+	r := httptest.NewRequest("POST", "http://localhost/", nil)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
+	r.ContentLength = int64(len(body))
+	measure(b, s, r, body)
+}

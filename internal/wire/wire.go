@@ -68,7 +68,7 @@ var textXML = []string{"text/xml"}
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 func release(b *[]byte, used []byte) {
-	if cap(used) <= 1<<20 {
+	if cap(used) <= 4<<20 { // a page of 1,000 roles has a megabyte and more
 		*b = used[:0]
 		buffers.Put(b)
 	}

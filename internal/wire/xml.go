@@ -197,13 +197,24 @@ var asItIs = func() (t [256]bool) {
 // appendPercent writes s with everything escaped that RFC 3986 does not leave alone.
 func appendPercent(dst []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
+	n := len(dst)
+	dst = slices.Grow(dst, 3*len(s))[:n+3*len(s)]
 	for i := range len(s) {
 		c := s[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' {
-			dst = append(dst, c)
+		if unreserved[c] {
+			dst[n] = c
+			n++
 		} else {
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
+			dst[n], dst[n+1], dst[n+2] = '%', hex[c>>4], hex[c&15]
+			n += 3
 		}
 	}
-	return dst
+	return dst[:n]
 }
+
+var unreserved = func() (t [256]bool) {
+	for c := range t {
+		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~'
+	}
+	return t
+}()
