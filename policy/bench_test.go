@@ -91,6 +91,20 @@ func BenchmarkEvaluateOneBucket(b *testing.B) {
 	}
 }
 
+// Eleven stars on forty characters, which takes other engines seconds.
+func BenchmarkStars(b *testing.B) {
+	g := Compile(&Policy{Version: "2012-10-17", Statements: []Statement{
+		{Effect: "Allow", Action: []string{"*"}, Resource: []string{"arn:aws:s3:::" + strings.Repeat("*a", 11) + "*b"}},
+	}})
+	r := &Request{Action: "s3:GetObject", Resource: arn.ARN("arn:aws:s3:::" + strings.Repeat("a", 40))}
+	b.ReportAllocs()
+	for b.Loop() {
+		if g.Evaluate(r, nil).Allowed {
+			b.Fatal("allowed")
+		}
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	for _, shape := range shapes {
 		b.Run(shape.name, func(b *testing.B) {
