@@ -80,7 +80,12 @@ func benchSize(ctx context.Context, s settings) ([]table, error) {
 	if err := srv.restart(ctx, s); err != nil {
 		return nil, fmt.Errorf("starting again: %w", err)
 	}
-	t.row("ready again after a restart", number(time.Since(started).Seconds())+" s", "", "", "")
+	ready := time.Since(started)
+	cpu, err := srv.cpu()
+	if err != nil {
+		return nil, err
+	}
+	t.row("ready again after a restart, with "+number(cpu.Seconds())+" s of CPU", number(ready.Seconds())+" s", "", "", "")
 	resident, err := srv.resident()
 	if err != nil {
 		return nil, err
