@@ -27,7 +27,8 @@ const order = `
 	NONE < apigen
 
 	# What identity providers say, verified. It knows nothing of who is here.
-	NONE < webidentity
+	NONE < webidentity, saml
+	saml < saml/samltest
 
 	# The language, the wire, the state.
 	arn < policy
@@ -72,6 +73,10 @@ const outside = `
 
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity awstest
+	github.com/russellhaering/goxmldsig  saml saml/samltest
+	github.com/crewjam/saml          saml saml/samltest
+	github.com/beevik/etree          saml saml/samltest
+	github.com/mattermost/xml-roundtrip-validator  saml
 
 	# Programs beside us: namespaces and limits are not in syscall.
 	golang.org/x/sys                 workload
