@@ -45,7 +45,7 @@ const order = `
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
-	authz, data, aws/iam/api, webidentity < aws/iam
+	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/*/api, webidentity < aws/sts
 	# DynamoDB is kept by a program beside us, or signed for anew and sent to another server.
 	service, workload, sigv4, aws/dynamodb/api < aws/dynamodb
@@ -54,7 +54,7 @@ const order = `
 	policy, reference < lint < cmd/iamd
 
 	# The program and the tests' server know everything.
-	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference < awstest
+	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference, saml/samltest < awstest
 	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference, workload < cmd/iamd
 `
 

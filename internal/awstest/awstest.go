@@ -72,6 +72,14 @@
 //		token is for sts.amazonaws.com about "user", made now and valid for 5m: iat, exp
 //		and nbf are given as durations from now. A claim without a value is left out;
 //		one that begins with [ or { is JSON.
+//	assertion NAME [FIELD=VALUE]... [ATTRIBUTE=VALUE]...
+//		sets a variable to a signed SAML response of a provider whose metadata is
+//		$saml_metadata. Fields are subject, format, issuer, recipient, audience; issued,
+//		until and session (the end of the provider's own) as durations from now;
+//		encrypted=yes, for whoever has $saml_key; forged=yes, with another key. All else
+//		are attributes: AWS's by its name (Role, PrincipalTag:team), others by an
+//		address or urn:. A value that begins with [ is a list. Unless said otherwise it
+//		is about "ann", with RoleSessionName=ann.
 //	stdout REGEXP, stderr REGEXP
 //		what the last operation answered must match, or with ! must not. ^ and $ are
 //		the ends of a line. With -count=N before it, it must match N times.

@@ -122,6 +122,9 @@ func run(t testing.TB, name string, text []byte) error {
 	s.account = accounts[0]
 	s.actor = s.root(s.account)
 	_, s.vars["issuer"], _ = strings.Cut(s.server.Issuer(), "://")
+	if strings.Contains(string(archive.Comment), "$saml_metadata") {
+		s.vars["saml_metadata"], s.vars["saml_key"] = samlProvider().Metadata(), samlReader().PEM()
+	}
 
 	n := 0
 	for line := range strings.Lines(string(archive.Comment)) {
@@ -170,6 +173,7 @@ var commands = map[string]command{
 	"assume":        {(*script).assume, true, 2, -1},
 	"actor":         {(*script).newActor, false, 1, 4},
 	"token":         {(*script).token, false, 1, -1},
+	"assertion":     {(*script).assertion, false, 1, -1},
 	"stdout":        {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
 	"stderr":        {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
 	"cmp":           {(*script).compare, false, 2, 2},

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/rand"
 	"strings"
 	"time"
 
@@ -15,16 +16,9 @@ var (
 	SAMLProviders = store.NewTable[SAMLProvider]("samlproviders")
 )
 
-// Prefixes of the unique ids of providers. AWS documents none: that of an OpenID
-// Connect provider is never shown, that of a SAML provider is its SAMLProviderUUID.
-const (
-	oidcProviderPrefix = "OIDC"
-	samlProviderPrefix = "SAML"
-)
-
 // An OIDCProvider is an OpenID Connect provider whose tokens an account accepts.
 type OIDCProvider struct {
-	ID          string
+	ID          string // never shown
 	Arn         string
 	Issuer      string // as its tokens name it: "https://token.actions.githubusercontent.com"
 	ClientIDs   []string
@@ -35,7 +29,7 @@ type OIDCProvider struct {
 
 // NewOIDCProvider makes a provider of an account.
 func NewOIDCProvider(account, issuer string, now time.Time) *OIDCProvider {
-	p := &OIDCProvider{ID: NewID(oidcProviderPrefix, account), Issuer: issuer, Created: now}
+	p := &OIDCProvider{ID: rand.Text(), Issuer: issuer, Created: now}
 	p.Arn = string(arn.New("aws", "iam", "", account, string(OIDCProviderKind)+"/"+p.Name()))
 	return p
 }
@@ -87,11 +81,14 @@ type SAMLKey struct {
 // NewSAMLProvider makes a provider of an account.
 func NewSAMLProvider(account, name string, now time.Time) *SAMLProvider {
 	return &SAMLProvider{
-		UUID: NewID(samlProviderPrefix, account) + "0", // 22 characters at least
+		UUID: rand.Text(),
 		Arn:  string(arn.New("aws", "iam", "", account, string(SAMLProviderKind)+"/"+name)),
 		Name: name, Created: now,
 	}
 }
+
+// NewSAMLKeyID makes an id of a private key.
+func NewSAMLKeyID() string { return rand.Text() }
 
 // SAMLProviderByARN finds a provider by its ARN; nil if there is none.
 func SAMLProviderByARN(r store.Reader, a arn.ARN) *SAMLProvider {

@@ -35,9 +35,8 @@
 //
 // # What is not here
 //
-// SAML providers and what belongs to organisations; declined.txt tells why, one line each. Of
-// things that nobody can make yet, lists are empty and looking one up finds none,
-// so that tools which ask for them before they delete a user work.
+// What belongs to organisations, and delegation requests; declined.txt tells why, one
+// line each.
 package iam
 
 import (
@@ -211,7 +210,7 @@ func (s *Service) AWS() *service.Service {
 	rows = append(rows, attachments[api.AttachRolePolicyInput, api.DetachRolePolicyInput, api.ListAttachedRolePoliciesInput, api.ListAttachedRolePoliciesOutput](s, roles)...)
 
 	rows = append(rows, s.oidcProviders()...)
-	rows = append(rows, absent()...)
+	rows = append(rows, s.samlProviders()...)
 
 	table := service.New(api.Model, declined, rows...)
 	table.Object = object
