@@ -46,7 +46,7 @@ const order = `
 	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
-	service, aws/*/api, webidentity < aws/sts
+	service, aws/*/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us, or signed for anew and sent to another server.
 	service, workload, sigv4, aws/dynamodb/api < aws/dynamodb
 

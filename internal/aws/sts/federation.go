@@ -108,6 +108,10 @@ func validSourceIdentity(s string) bool {
 	return sourceIdentityText.MatchString(s) && !strings.HasPrefix(strings.ToLower(s), "aws:")
 }
 
+func badSourceIdentity() error {
+	return api.InvalidIdentityToken(`Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with "aws:"`)
+}
+
 // sessionTags makes session tags of what a provider says.
 func sessionTags(keys []string, value func(key string) string, transitive []string) ([]identity.SessionTag, error) {
 	var tags []identity.SessionTag

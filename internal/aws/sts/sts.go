@@ -12,10 +12,11 @@
 // A code of an MFA device is spent before the decision, for which it is a fact about
 // the caller, and stays spent when the decision refuses: see mfa.go.
 //
-// AssumeRoleWithWebIdentity is called without a signature. Who calls is told by the
-// token of an OpenID Connect provider, which package webidentity verifies; then the
-// role's trust policy alone decides, about the provider as principal and with what the
-// token says as condition keys.
+// AssumeRoleWithWebIdentity and AssumeRoleWithSAML are called without a signature. Who
+// calls is told by the token of an OpenID Connect provider or the assertion of a SAML
+// provider, which packages webidentity and saml verify; then the role's trust policy
+// alone decides, about the provider as principal and with what it says as condition
+// keys.
 package sts
 
 import (
@@ -50,6 +51,9 @@ func (s *Service) AWS() *service.Service {
 	role := service.ARN("{RoleArn}")
 	federatedUser := service.ARN("arn:aws:sts::{account}:federated-user/{Name}")
 	externalID := service.Key("sts:ExternalId", "{ExternalId}")
+	samlSessionName := service.KeyOf("sts:RoleSessionName", func(c *service.Call, _ *api.AssumeRoleWithSAMLInput) (policy.Value, bool) {
+		return policy.String(said(c).SessionName), said(c).SessionName != ""
+	})
 	sessionName := service.Key("sts:RoleSessionName", "{RoleSessionName}")
 	sourceIdentity := service.KeyOf("sts:SourceIdentity", sourceIdentityKey)
 	transitive := service.KeyOf("sts:TransitiveTagKeys", transitiveKeys)
@@ -62,6 +66,8 @@ func (s *Service) AWS() *service.Service {
 			service.Also("sts:SetSourceIdentity", nil, service.If(setsSourceIdentity), service.Bare, sourceIdentity)),
 		service.Handle(s.assumeRoleWithWebIdentity, role, federated[api.AssumeRoleWithWebIdentityInput](sessionName,
 			service.Before(s.checkWebIdentity), service.By(s.webIdentity))...),
+		service.Handle(s.assumeRoleWithSAML, role, federated[api.AssumeRoleWithSAMLInput](samlSessionName,
+			service.Before(s.checkSAML), service.By(s.samlUser))...),
 		service.Handle(s.getFederationToken, federatedUser, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
 		service.Open(s.getSessionToken, service.Before(s.checkGetSessionToken), service.MFA(s.spendCode)),

@@ -60,7 +60,7 @@ func (s *Service) webIdentity(ctx context.Context, c *service.Call, in *api.Assu
 	caller.Federation = f
 	caller.UserID = f.Provider + ":" + f.Audience + ":" + f.Subject
 	if f.SourceIdentity != "" && !validSourceIdentity(f.SourceIdentity) {
-		return caller, api.InvalidIdentityToken(`Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with "aws:"`)
+		return caller, badSourceIdentity()
 	}
 	keys := slices.Sorted(maps.Keys(claims.Tags))
 	if f.Tags, err = sessionTags(keys, func(key string) string { return claims.Tags[key] }, claims.TransitiveTags); err != nil {
