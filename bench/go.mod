@@ -5,14 +5,14 @@ go 1.26.0
 replace github.com/iamd-dev/iamd => ../
 
 require (
-	github.com/aws/aws-sdk-go-v2 v1.47.7
+	github.com/aws/aws-sdk-go-v2 v1.48.0
 	github.com/cedar-policy/cedar-go v1.9.0
 	github.com/iamd-dev/iamd v0.0.0-00010101000000-000000000000
 	github.com/minio/pkg/v3 v3.1.3
 )
 
 require (
-	github.com/aws/smithy-go v1.28.8 // indirect
+	github.com/aws/smithy-go v1.28.9 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/goccy/go-json v0.10.5 // indirect
 	github.com/minio/minio-go/v7 v7.0.88 // indirect
