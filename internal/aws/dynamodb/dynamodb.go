@@ -63,24 +63,24 @@ func (s *Service) AWS() *service.Service {
 
 	t := service.New(api.Model, declined,
 		//             operation                              on              and
-		service.Handle(s.createTable, table[api.CreateTableInput](), tags("Tags"),
+		handle(s.createTable, table[api.CreateTableInput](), tags("Tags"),
 			also("dynamodb:TagResource", nil, service.When("Tags"), tags("Tags")),
 			also("dynamodb:PutResourcePolicy", nil, service.When("ResourcePolicy"))),
 		guard[api.DescribeTableInput](s, table[api.DescribeTableInput]()),
 		guard[api.ListTablesInput](s, tables),
 		guard[api.UpdateTableInput](s, table[api.UpdateTableInput]()),
-		service.Handle(s.deleteTable, table[api.DeleteTableInput]()),
+		handle(s.deleteTable, table[api.DeleteTableInput]()),
 		guard[api.DescribeTimeToLiveInput](s, table[api.DescribeTimeToLiveInput]()),
 		guard[api.UpdateTimeToLiveInput](s, table[api.UpdateTimeToLiveInput]()),
 		guard[api.DescribeLimitsInput](s, service.Any),
 		guard[api.DescribeEndpointsInput](s, service.Any),
 
-		service.Handle(s.tagResource, resource[api.TagResourceInput](), tags("Tags")),
-		service.Handle(s.untagResource, resource[api.UntagResourceInput](), tags("TagKeys")),
-		service.Handle(s.listTagsOfResource, resource[api.ListTagsOfResourceInput]()),
-		service.Handle(s.putResourcePolicy, resource[api.PutResourcePolicyInput]()),
-		service.Handle(s.getResourcePolicy, resource[api.GetResourcePolicyInput]()),
-		service.Handle(s.deleteResourcePolicy, resource[api.DeleteResourcePolicyInput]()),
+		handle(s.tagResource, resource[api.TagResourceInput](), tags("Tags")),
+		handle(s.untagResource, resource[api.UntagResourceInput](), tags("TagKeys")),
+		handle(s.listTagsOfResource, resource[api.ListTagsOfResourceInput]()),
+		handle(s.putResourcePolicy, resource[api.PutResourcePolicyInput]()),
+		handle(s.getResourcePolicy, resource[api.GetResourcePolicyInput]()),
+		handle(s.deleteResourcePolicy, resource[api.DeleteResourcePolicyInput]()),
 
 		guard[api.GetItemInput](s, table[api.GetItemInput](), service.Data),
 		guard[api.PutItemInput](s, table[api.PutItemInput](), service.Data),
@@ -123,9 +123,22 @@ func (s *Service) AWS() *service.Service {
 // maxBody is the largest request: 16 MB of items in BatchWriteItem, as JSON.
 const maxBody = 24 << 20
 
+// handle is the row of a handler here.
+func handle[In, Out any](f func(context.Context, *service.Call, *In) (*Out, error), on service.Resource, clauses ...service.Clause) service.Row {
+	return service.Handle(f, on, append(clauses, whole[In]())...)
+}
+
 // guard is a row that the engine carries out.
 func guard[In any](s *Service, on service.Resource, clauses ...service.Clause) service.Row {
-	return service.Guard[In](s.pass, on, clauses...)
+	return service.Guard[In](s.pass, on, append(clauses, whole[In]())...)
+}
+
+// whole, in every row, refuses what a call names as a table and is none, before it is decided on.
+func whole[In any]() service.Clause {
+	return service.Before(func(c *service.Call, in *In) error {
+		_, _, err := owner(c, in)
+		return err
+	})
 }
 
 // each is the row of a call that is decided part by part: the accesses that it makes are asked
@@ -148,7 +161,7 @@ func each[In any](s *Service, accesses func(*service.Call, *In) ([]access, error
 		return s.pass(ctx, c, name, in)
 	}
 	none := service.On(func(*service.Call, *In) []service.Target { return nil })
-	return service.Handle(handler, none, append(clauses, service.PerItem, service.Data)...)
+	return handle(handler, none, append(clauses, service.PerItem, service.Data)...)
 }
 
 // part is the member that holds the parts of a call.

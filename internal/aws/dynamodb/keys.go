@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/policy"
@@ -79,6 +80,9 @@ func (s *Service) leadingKeys(ctx context.Context, c *service.Call, a *access) [
 	case len(a.items) == 0 && a.keyCondition == "" && len(a.conditions) == 0:
 		return nil
 	}
+	if arn.ARN(a.table).Account() != c.Account && tables.Get(c.State, tableKey(arn.ARN(a.table))) == nil {
+		return []string{unreadable} // no policy shares it, and no engine starts for who has no right to it
+	}
 	name, err := s.partitionKey(ctx, a)
 	if err != nil {
 		return []string{unreadable}
@@ -97,8 +101,7 @@ func (s *Service) leadingKeys(ctx context.Context, c *service.Call, a *access) [
 		v, ok := i[name]
 		add(v, ok)
 	}
-	switch {
-	case a.sql != nil:
+	if a.sql != nil {
 		values, ok := a.sql.partitions(name)
 		if !ok {
 			add(api.AttributeValue{}, false)
@@ -106,10 +109,12 @@ func (s *Service) leadingKeys(ctx context.Context, c *service.Call, a *access) [
 		for _, v := range values {
 			add(v, true)
 		}
-	case a.keyCondition != "":
+	}
+	if a.keyCondition != "" {
 		v, ok := equality(a.keyCondition, name, a.names, a.values)
 		add(v, ok)
-	case len(a.conditions) > 0:
+	}
+	if len(a.conditions) > 0 { // beside an expression the engine refuses them
 		of := a.conditions[name]
 		ok := of.ComparisonOperator == "EQ" && len(of.AttributeValueList) == 1
 		if !ok {

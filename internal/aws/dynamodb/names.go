@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/iamd-dev/iamd/arn"
@@ -25,6 +26,19 @@ func renamed(answer []byte, account, region string) []byte {
 	return bytes.ReplaceAll(answer, []byte(`"`+engineARN), []byte(`"arn:aws:dynamodb:`+region+":"+account+":"))
 }
 
+// tableForm is the ARN of a table and of nothing below or beside it: what is decided on would
+// otherwise not be what the engine, which takes the name out of it, has. How long a name
+// may be is the engine's affair.
+var tableForm = regexp.MustCompile(`^arn:aws:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[a-zA-Z0-9_.-]*$`)
+
+// below are the ends of the ARNs of what belongs to a table, by the field that has them.
+var below = map[string]*regexp.Regexp{
+	"BackupArn":   regexp.MustCompile(`/backup/[a-zA-Z0-9-]+$`),
+	"ExportArn":   regexp.MustCompile(`/export/[a-zA-Z0-9-]+$`),
+	"ImportArn":   regexp.MustCompile(`/import/[a-zA-Z0-9-]+$`),
+	"ResourceArn": regexp.MustCompile(`/stream/[a-zA-Z0-9:.-]+$`),
+}
+
 // owner is the account and region whose engine has the tables that a call names. A call
 // that names tables of several is refused: no engine has them all.
 func owner(c *service.Call, in any) (account, region string, err error) {
@@ -32,8 +46,12 @@ func owner(c *service.Call, in any) (account, region string, err error) {
 	first := true
 	for _, name := range tableNames(in) {
 		a := arn.ARN(tableARN(c, name))
-		if a.Service() != "dynamodb" || !strings.HasPrefix(a.Resource(), "table/") {
-			return "", "", api.Validation("Invalid table ARN: %s", name)
+		if !tableForm.MatchString(string(a)) {
+			if strings.HasPrefix(name, "arn:") {
+				return "", "", api.Validation("Invalid table ARN: %s", name)
+			}
+			return "", "", api.Validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, " +
+				"and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 		}
 		if !first && (a.Account() != account || a.Region() != region) {
 			return "", "", api.Validation("The tables of one call must be of one account and region")
@@ -61,12 +79,10 @@ func tableNames(in any) []string {
 		case reflect.Struct:
 			for i := range v.NumField() {
 				switch f := v.Type().Field(i); f.Name {
-				case "TableName", "BackupArn", "ExportArn", "ImportArn", "TableArn":
+				case "TableName", "TableArn", "BackupArn", "ExportArn", "ImportArn", "ResourceArn":
 					if s := v.Field(i).String(); s != "" {
-						if j := strings.Index(s, "/"); j > 0 && strings.HasPrefix(s, "arn:") { // arn:...:table/NAME/backup/...
-							if k := strings.Index(s[j+1:], "/"); k > 0 {
-								s = s[:j+1+k]
-							}
+						if end := below[f.Name]; end != nil {
+							s = s[:len(s)-len(end.FindString(s))]
 						}
 						names = append(names, s)
 					}
