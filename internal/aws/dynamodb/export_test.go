@@ -1,5 +1,7 @@
 package dynamodb
 
+import "github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+
 // KillEngine kills an engine.
 func KillEngine(e *Engines, account, region string) {
 	e.mu.Lock()
@@ -15,11 +17,21 @@ var (
 	Equality     = equality
 )
 
-// ParseStatement reads a statement; it returns action, table and index.
-func ParseStatement(text string) (action, table, index string, err error) {
+// ParseStatement reads a statement; it returns action and table.
+func ParseStatement(text string) (action, table string, err error) {
 	a, err := parseStatement(text)
 	if err != nil {
-		return "", "", "", err
+		return "", "", err
 	}
-	return string(a.action), a.table, a.index, nil
+	return string(a.action), a.table, nil
+}
+
+// Partitions returns the values that a statement demands of the partition key.
+func Partitions(text, key string, params []api.AttributeValue) ([]api.AttributeValue, bool) {
+	a, err := parseStatement(text)
+	if err != nil {
+		return nil, false
+	}
+	a.sql.params = params
+	return a.sql.partitions(key)
 }

@@ -64,14 +64,14 @@ func TestEqualityOfThePartitionKey(t *testing.T) {
 
 func TestStatements(t *testing.T) {
 	for _, test := range []struct{ statement, want string }{
-		{`SELECT * FROM "Music" WHERE Artist = 'x'`, "dynamodb:PartiQLSelect Music "},
-		{`select a.b[0], size(c) from Music."by-song" where s = ?`, "dynamodb:PartiQLSelect Music by-song"},
-		{`SELECT * FROM "a""b"`, `dynamodb:PartiQLSelect a"b `},
-		{`SELECT 'FROM x' FROM y ORDER BY z`, "dynamodb:PartiQLSelect y "},
-		{`INSERT INTO t VALUE {'a': 'b''c', 'd': {'e': [1, 2]}}`, "dynamodb:PartiQLInsert t "},
-		{`UPDATE t SET a = 1 REMOVE b WHERE c = 'd' RETURNING ALL OLD *`, "dynamodb:PartiQLUpdate t "},
-		{`DELETE FROM t WHERE a = 1`, "dynamodb:PartiQLDelete t "},
-		{`EXISTS(SELECT * FROM t WHERE a = 1)`, "dynamodb:PartiQLSelect t "},
+		{`SELECT * FROM "Music" WHERE Artist = 'x'`, "dynamodb:PartiQLSelect Music"},
+		{`select a.b[0], size(c) from Music where s = ?`, "dynamodb:PartiQLSelect Music"},
+		{`SELECT * FROM "a""b"`, `dynamodb:PartiQLSelect a"b`},
+		{`SELECT 'FROM x' FROM y ORDER BY z`, "dynamodb:PartiQLSelect y"},
+		{`INSERT INTO t VALUE {'a': 'b''c', 'd': {'e': [1, 2]}}`, "dynamodb:PartiQLInsert t"},
+		{`UPDATE t SET a = 1 REMOVE b WHERE c = 'd' RETURNING ALL OLD *`, "dynamodb:PartiQLUpdate t"},
+		{`DELETE FROM t WHERE a = 1`, "dynamodb:PartiQLDelete t"},
+		{`EXISTS(SELECT * FROM t WHERE a = 1)`, "dynamodb:PartiQLSelect t"},
 		{``, "error"},
 		{`SELECT`, "error"},
 		{`SELECT * FROM`, "error"},
@@ -80,6 +80,19 @@ func TestStatements(t *testing.T) {
 		{`SELECT * FROM t AS u`, "error"},
 		{`SELECT * FROM t JOIN u`, "error"},
 		{`SELECT * FROM t.u.v`, "error"},
+		{`SELECT * FROM "t"."i" WHERE a = 1`, "error"}, // of which dynoxide reads the table t, whole
+		{`SELECT a, ( FROM u ) FROM t`, "error"},
+		{`SELECT ? FROM t WHERE a = ?`, "error"}, // dynoxide does not count the first
+		{`SELECT * FROM t WHERE ? = 1`, "error"},
+		{`SELECT * FROM t WHERE exists(?) AND a = ?`, "error"},
+		{`SELECT * FROM t WHERE b[?] = 1`, "error"},
+		{`SELECT * FROM t WHERE b = 1 AND ? = 2`, "error"},
+		{`UPDATE t SET ? = 1`, "error"},
+		{`UPDATE t REMOVE b, ? WHERE a = ?`, "error"},
+		{`INSERT INTO t VALUE {?: 1}`, "error"},
+		{`INSERT INTO t VALUE {'a': 1, ?: 2}`, "error"},
+		{`SELECT * FROM t WHERE a IN (?, ?) AND b BETWEEN ? AND ? AND contains(c, ?) AND d <= ?`, "dynamodb:PartiQLSelect t"},
+		{`UPDATE t SET a = ?, b = list_append(?, c), d = d + ? WHERE e = ?`, "dynamodb:PartiQLUpdate t"},
 		{`SELECT * FROM (SELECT * FROM t)`, "error"},
 		{`SELECT * FROM t WHERE a = (SELECT * FROM u)`, "error"},
 		{`SELECT * FROM t; DELETE FROM u`, "error"},
@@ -95,8 +108,8 @@ func TestStatements(t *testing.T) {
 		{`UPSERT INTO t VALUE {'a': 1}`, "error"},
 		{"SELECT * FROM \u2028t", "error"},
 	} {
-		action, table, index, err := dynamodb.ParseStatement(test.statement)
-		got := action + " " + table + " " + index
+		action, table, err := dynamodb.ParseStatement(test.statement)
+		got := action + " " + table
 		if err != nil {
 			got = "error"
 		}
@@ -106,15 +119,61 @@ func TestStatements(t *testing.T) {
 	}
 }
 
+func TestPartitionsOfStatements(t *testing.T) {
+	params := []api.AttributeValue{{S: "alice"}, {S: "bob"}}
+	for _, test := range []struct{ statement, want string }{
+		{`SELECT * FROM t WHERE pk = 'alice'`, "alice"},
+		{`SELECT * FROM t WHERE "pk" = ? AND b > ?`, "alice"},
+		{`SELECT * FROM t WHERE b BETWEEN 1 AND -2 AND pk = 'alice' AND c[0].d <> 3 AND contains(e, 'x') AND f IS NOT MISSING ORDER BY b`, "alice"},
+		{`SELECT * FROM t WHERE pk IN ['alice', 'bob']`, "alice bob"},
+		{`UPDATE t SET a = 1 WHERE pk = 'alice' RETURNING ALL OLD *`, "alice"},
+		{`DELETE FROM t WHERE pk = 'alice'`, "alice"},
+		{`INSERT INTO t VALUE {'pk': 'alice', 'm': {'pk': 'bob'}}`, "alice"},
+		{`INSERT INTO t VALUE {"pk": ?}`, "alice"},
+
+		// A reader that stops at what it does not know would have read less.
+		{`SELECT * FROM t ORDER BY b WHERE pk = 'alice'`, ""},
+		{`SELECT * FROM t WHERE b > 0 junk AND pk = 'alice'`, ""},
+		{`SELECT * FROM t WHERE b = 1e5 AND pk = 'alice'`, ""},
+		{`SELECT * FROM t WHERE b = c AND pk = 'alice'`, ""},
+		{`SELECT * FROM t WHERE (pk = 'alice')`, ""},
+		{`SELECT * FROM t WHERE pk = 'alice' OR b = 1`, ""},
+		{`SELECT * FROM t WHERE pk = 'alice' AND 'pk' = 'bob'`, ""},
+		{`SELECT * FROM t WHERE pk = 'alice' AND pk = 'bob'`, ""},
+		{`SELECT * FROM t WHERE pk = 'alice' || 'x'`, ""},
+		{`SELECT * FROM t WHERE pk > 'alice'`, ""},
+		{`SELECT * FROM t WHERE pk BETWEEN 'alice' AND 'bob'`, ""},
+		{`SELECT * FROM t WHERE pk[0] = 'alice'`, ""},
+		{`SELECT * FROM t WHERE pk = 'alice' AND`, ""},
+		{`SELECT * FROM t WHERE pk IN ()`, ""},
+		{`SELECT * FROM t WHERE`, ""},
+		{`UPDATE t SET where = 1 WHERE pk = 'alice'`, ""},
+		{`INSERT INTO t VALUE {'pk': 'alice', "pk": 'bob'}`, ""},
+		{`INSERT INTO t VALUE {'pk': 'alice', pk: 'bob'}`, ""},
+		{`INSERT INTO t VALUE {'pk': 'alice' || 'x'}`, ""},
+		{`INSERT INTO t VALUE {'a': 1} {'pk': 'alice'}`, ""},
+	} {
+		values, ok := dynamodb.Partitions(test.statement, "pk", params)
+		var texts []string
+		for _, v := range values {
+			texts = append(texts, v.S)
+		}
+		if got := strings.Join(texts, " "); got != test.want || ok != (test.want != "") {
+			t.Errorf("%s\n got %q, %t, want %q", test.statement, got, ok, test.want)
+		}
+	}
+}
+
 func FuzzStatement(f *testing.F) {
 	f.Add(`SELECT * FROM "Music"."i" WHERE Artist = 'x' AND b IN [1, ?]`)
 	f.Add(`EXISTS(SELECT * FROM t)`)
 	f.Add(`INSERT INTO t VALUE {'a': {'b': 'c'}}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		action, table, _, err := dynamodb.ParseStatement(text)
+		action, table, err := dynamodb.ParseStatement(text)
 		if err == nil && (table == "" && !strings.Contains(text, `""`) || !strings.HasPrefix(action, "dynamodb:PartiQL")) {
 			t.Errorf("%q: %q on %q", text, action, table)
 		}
+		dynamodb.Partitions(text, "pk", nil)
 		dynamodb.AttributesIn(text, nil)
 		dynamodb.Equality(text, "pk", nil, nil)
 	})

@@ -12,6 +12,11 @@ import (
 // PartiQL (Developer Guide, "PartiQL: a SQL-compatible query language for DynamoDB") is read
 // as far as a decision needs it: what the statement does, to which table or index, and
 // which partition keys it names. A statement whose table is not certain is refused.
+//
+// An engine's own reading may be loose: dynoxide stops at the first word that it does not
+// know and does what it has read so far, takes an index for a table, and counts only those
+// parameters that stand where it looks for a value. What is read here is therefore strict,
+// and what two readers might understand differently is refused or unreadable.
 
 // A sqlToken is a piece of a statement.
 type sqlToken struct {
@@ -58,7 +63,7 @@ func sqlTokens(text string) ([]sqlToken, error) {
 			i++
 		case c >= '0' && c <= '9':
 			j := i
-			for j < len(text) && (text[j] >= '0' && text[j] <= '9' || text[j] == '.' || text[j] == 'e' || text[j] == 'E') {
+			for j < len(text) && (text[j] >= '0' && text[j] <= '9' || text[j] == '.') {
 				j++
 			}
 			all = append(all, sqlToken{kind: '0', text: text[i:j], depth: depth})
@@ -124,6 +129,11 @@ func parseStatement(text string) (*access, error) {
 	if len(all) == 0 || verbs != 1 {
 		return nil, errors.New("it must be one SELECT, INSERT, UPDATE or DELETE")
 	}
+	for i, t := range all {
+		if t.kind == '?' && !isOperand(all, i) {
+			return nil, errors.New("a parameter stands where no value does")
+		}
+	}
 	a := &access{sql: &sqlStatement{}}
 	rest := all[1:]
 	at := func(i int) sqlToken {
@@ -145,11 +155,13 @@ func parseStatement(text string) (*access, error) {
 		action = "dynamodb:PartiQLSelect"
 		from := -1
 		for i, t := range rest {
-			if t.is("FROM") && t.depth == 0 {
-				if from >= 0 {
-					return nil, errors.New("it has more than one FROM")
-				}
+			switch {
+			case t.is("FROM") && (from >= 0 || t.depth != 0):
+				return nil, errors.New("it has more than one FROM")
+			case t.is("FROM"):
 				from = i
+			case t.kind == '?' && from < 0:
+				return nil, errors.New("a parameter is no attribute")
 			}
 		}
 		if from < 1 {
@@ -179,12 +191,8 @@ func parseStatement(text string) (*access, error) {
 	}
 	a.action, a.table = action, at(0).text
 	rest = rest[1:]
-	if at(0).kind == '.' && action == "dynamodb:PartiQLSelect" {
-		if !at(1).name() {
-			return nil, errors.New("the name of an index is expected")
-		}
-		a.index = at(1).text
-		rest = rest[2:]
+	if at(0).kind == '.' {
+		return nil, errors.New("statements on an index are not served: Query reads it")
 	}
 	follows := map[policy.Action][]string{
 		"dynamodb:PartiQLSelect": {"WHERE", "ORDER"}, "dynamodb:PartiQLInsert": {"VALUE"},
@@ -202,12 +210,12 @@ func parseStatement(text string) (*access, error) {
 	a.attributes = []string{unreadable} // which attributes a statement names is not read
 	if action == "dynamodb:PartiQLInsert" {
 		if at(1).kind == '{' {
-			a.sql.value = rest[2:max(2, len(rest)-1)]
+			a.sql.value = within(rest, 1)
 		}
 		return a, nil
 	}
 	for i, t := range rest {
-		if t.depth == 0 && t.is("WHERE") {
+		if t.depth == 0 && t.is("WHERE") && (i == 0 || action == "dynamodb:PartiQLUpdate") {
 			a.sql.where = rest[i+1:]
 			break
 		}
@@ -221,54 +229,176 @@ func parseStatement(text string) (*access, error) {
 	return a, nil
 }
 
+// within are the tokens between the bracket at i and the one that closes it.
+func within(all []sqlToken, i int) []sqlToken {
+	j := i + 1
+	for j < len(all) && all[j].depth > all[i].depth {
+		j++
+	}
+	return all[i+1 : j]
+}
+
+// isOperand reports whether the parameter at i stands where every reader looks for a value,
+// so that all count it.
+func isOperand(all []sqlToken, i int) bool {
+	at := func(i int) sqlToken {
+		if i >= 0 && i < len(all) {
+			return all[i]
+		}
+		return sqlToken{}
+	}
+	before, earlier := at(i-1), at(i-2)
+	switch before.kind {
+	case '=', '<', '>', '+', '-', ':':
+		return true
+	case 'w': // x BETWEEN ? AND ?
+		return before.is("BETWEEN") || before.is("AND") && at(i-3).is("BETWEEN")
+	case '(':
+		return earlier.is("IN") || earlier.is("list_append")
+	case '[': // a list, and not a place in one
+		return earlier.is("IN") || strings.IndexByte("=(,:", earlier.kind) >= 0
+	case ',':
+		return before.depth > 0 && at(i+1).kind != ':'
+	}
+	return false
+}
+
 // partitions returns the values that the statement demands of the partition key; ok is
 // false when it demands none, or does so in a way that is not read.
 func (s *sqlStatement) partitions(key string) (values []api.AttributeValue, ok bool) {
-	if s.value != nil { // {'pk': value, ...}
-		for i := 0; i+2 < len(s.value); i++ {
-			if t := s.value[i]; t.depth == 1 && t.kind == '\'' && t.text == key && s.value[i+1].kind == ':' {
-				v, known := s.literal(s.value[i+2])
-				if !known || ok {
+	if s.value == nil {
+		return s.demanded(key)
+	}
+	for i, t := range s.value { // {'pk': value, ...}
+		if t.depth != 1 || t.kind != '\'' && !t.name() || t.text != key || i+1 >= len(s.value) || s.value[i+1].kind != ':' {
+			continue
+		}
+		if ok || i+2 >= len(s.value) || i+3 < len(s.value) && s.value[i+3].kind != ',' {
+			return nil, false
+		}
+		v, known := s.literal(s.value[i+2])
+		if !known {
+			return nil, false
+		}
+		values, ok = []api.AttributeValue{v}, true
+	}
+	return values, ok
+}
+
+// demanded reads a WHERE of conditions that are joined by AND. Any other is not read.
+func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok bool) {
+	rest := s.where
+	next := func() (t sqlToken) {
+		if len(rest) > 0 {
+			t, rest = rest[0], rest[1:]
+		}
+		return t
+	}
+	is := func(kind byte) bool { return len(rest) > 0 && rest[0].kind == kind }
+	operand := func() (v api.AttributeValue, known bool) {
+		t := next()
+		if t.kind == '-' || t.kind == '+' {
+			return v, next().kind == '0'
+		}
+		if t.is("TRUE") || t.is("FALSE") || t.is("NULL") {
+			return v, true
+		}
+		if t.kind == '\'' { // the empty text is no key, but is a value
+			return api.AttributeValue{S: t.text}, true
+		}
+		return s.literal(t)
+	}
+	for {
+		name := next()
+		if !name.name() {
+			return nil, false
+		}
+		if name.kind == 'w' && is('(') { // contains(a, b)
+			inside := within(rest, 0)
+			rest = rest[len(inside)+1:]
+			if !is(')') {
+				return nil, false
+			}
+			next()
+		} else {
+			nested := false
+			for is('.') || is('[') {
+				nested = true
+				if next().kind == '.' {
+					if !next().name() {
+						return nil, false
+					}
+				} else if next().kind != '0' || next().kind != ']' {
 					return nil, false
 				}
-				values, ok = append(values, v), true
 			}
-		}
-		return values, ok
-	}
-	for i := 0; i < len(s.where); i++ {
-		t := s.where[i]
-		switch {
-		case t.is("OR") || t.is("NOT"):
-			return nil, false // at any depth: what is demanded is then not plain
-		case t.depth != 0 || !t.name() || t.text != key || i > 0 && s.where[i-1].kind == '.':
-		case ok:
-			return nil, false // twice
-		case i+2 < len(s.where) && s.where[i+1].kind == '=':
-			v, known := s.literal(s.where[i+2])
-			if !known || i+3 < len(s.where) && !s.where[i+3].is("AND") {
-				return nil, false
+			isKey := name.text == key && !nested
+			if isKey && ok {
+				return nil, false // twice
 			}
-			values, ok = append(values, v), true
-		case i+2 < len(s.where) && s.where[i+1].is("IN"):
-			open := s.where[i+2]
-			if open.kind != '[' && open.kind != '(' {
-				return nil, false
-			}
-			for j := i + 3; j < len(s.where) && s.where[j].depth > open.depth; j++ {
-				if s.where[j].kind == ',' {
-					continue
+			var all []api.AttributeValue // that it may equal
+			equal := false
+			switch op := next(); {
+			case op.kind == '=' || op.kind == '<' || op.kind == '>' || op.kind == '!' && is('='):
+				if op.kind != '=' && (is('=') || op.kind == '<' && is('>')) {
+					next()
 				}
-				v, known := s.literal(s.where[j])
+				v, known := operand()
 				if !known {
 					return nil, false
 				}
-				values = append(values, v)
+				all, equal = []api.AttributeValue{v}, op.kind == '='
+			case op.is("IN") && (is('[') || is('(')):
+				inside := within(rest, 0)
+				after := rest[len(inside)+1:]
+				for rest = inside; len(rest) > 0; {
+					if is(',') {
+						next()
+						continue
+					}
+					v, known := operand()
+					if !known {
+						return nil, false
+					}
+					all = append(all, v)
+				}
+				if rest = after; !is(')') && !is(']') {
+					return nil, false
+				}
+				next()
+				equal = len(all) > 0
+			case op.is("BETWEEN"):
+				if _, known := operand(); !known || !next().is("AND") {
+					return nil, false
+				}
+				if _, known := operand(); !known {
+					return nil, false
+				}
+			case op.is("IS"):
+				t := next()
+				if t.is("NOT") {
+					t = next()
+				}
+				if !t.is("MISSING") && !t.is("NULL") {
+					return nil, false
+				}
+			default:
+				return nil, false
 			}
-			ok = len(values) > 0
+			if isKey {
+				if !equal {
+					return nil, false
+				}
+				values, ok = all, true
+			}
+		}
+		if len(rest) == 0 {
+			return values, ok
+		}
+		if !next().is("AND") {
+			return nil, false
 		}
 	}
-	return values, ok
 }
 
 // literal is the value of a string, a number or a parameter.
