@@ -35,15 +35,28 @@ func checkContent(of *policyType, content string) error {
 // policiesOf yields the policies of a type by id, AWS's own among them.
 func policiesOf(r store.Reader, o *identity.Organization, policyType string) iter.Seq2[string, *identity.OrganizationPolicy] {
 	return func(yield func(string, *identity.OrganizationPolicy) bool) {
-		for _, p := range []*identity.OrganizationPolicy{identity.FullAWSAccess, identity.RCPFullAWSAccess} { // capitals come first
-			if p.Type == policyType && !yield(p.ID, p) {
-				return
+		var aws *identity.OrganizationPolicy // AWS's own of the type, until its place has come
+		for _, p := range []*identity.OrganizationPolicy{identity.FullAWSAccess, identity.RCPFullAWSAccess} {
+			if p.Type == policyType {
+				aws = p
 			}
 		}
 		for _, p := range identity.OrganizationPolicies.All(r, o.Key("")) {
-			if p.Type == policyType && !yield(p.ID, p) {
+			if p.Type != policyType {
+				continue
+			}
+			if aws != nil && aws.ID < p.ID {
+				if !yield(aws.ID, aws) {
+					return
+				}
+				aws = nil
+			}
+			if !yield(p.ID, p) {
 				return
 			}
+		}
+		if aws != nil {
+			yield(aws.ID, aws)
 		}
 	}
 }
