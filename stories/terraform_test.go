@@ -311,5 +311,6 @@ func (tf *terraform) forget() []byte {
 // leftovers is what an account has.
 func leftovers(root *person) string {
 	root.t.Helper()
-	return root.aws("iam", "get-account-summary") + root.aws("s3api", "list-buckets", "--query", "Buckets")
+	_, organization, _ := root.try("aws", "organizations", "describe-organization") // that there is none
+	return root.aws("iam", "get-account-summary") + root.aws("s3api", "list-buckets", "--query", "Buckets") + organization
 }

@@ -27,6 +27,7 @@ FAST = {"Delay": 0, "MaxAttempts": 1}
 # Served, and not to be called with success from here.
 UNREACHED = {
     "AssumeRoleWithWebIdentity": "needs an issuer of tokens: see TestWebIdentity",
+    "AssumeRoleWithSAML": "needs an identity provider that signs",
     "DecodeAuthorizationMessage": "no answer that boto3 sees has an encoded message; iamd explain has",
 }
 
@@ -74,6 +75,7 @@ def arn(kind, name):
 TAGS = [{"Key": "team", "Value": "störage"}, {"Key": "empty", "Value": ""}, {"Key": "a:b", "Value": "x = y @ +/-"}]
 ACCOUNT = {"AWS": MANAGEMENT}
 NAMES = ("ann", "ben", "cyd")
+SERVICES = {"ann": "config", "ben": "guardduty"}
 
 
 def everything(c, paginators):
@@ -306,6 +308,18 @@ def providers(c):
     refused("EntityAlreadyExists", c.create_open_id_connect_provider, Url="https://oidc.example.com/a")
     c.delete_open_id_connect_provider(**oidc)
     c.list_saml_providers()
+
+
+def saml(c):
+    saml = dict(SAMLProviderArn=c.create_saml_provider(Name="company", SAMLMetadataDocument=file("idp.xml"), Tags=TAGS)["SAMLProviderArn"])
+    check("the provider", c.get_saml_provider(**saml)["SAMLMetadataDocument"] == file("idp.xml"))
+    c.update_saml_provider(**saml, SAMLMetadataDocument=file("idp.xml"))
+    c.tag_saml_provider(**saml, Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_saml_provider(**saml, TagKeys=["more"])
+    check("the providers", [p["Arn"] for p in c.list_saml_providers()["SAMLProviderList"]] == [saml["SAMLProviderArn"]])
+    everything(c, [("list_saml_provider_tags", saml)])
+    refused("InvalidInput", c.create_saml_provider, Name="other", SAMLMetadataDocument="x" * 1000)
+    c.delete_saml_provider(**saml)
     refused("NoSuchEntity", c.get_open_id_connect_provider, **oidc)
 
 
@@ -381,6 +395,161 @@ def sessions(sts, iam):
     refused("InvalidAuthorizationMessageException", sts.decode_authorization_message, EncodedMessage="x")
 
 
+def organization(c, member, iam, sts):
+    """An organisation with the accounts that there are and new ones."""
+    refused("AWSOrganizationsNotInUseException", c.describe_organization)
+    c.create_organization(FeatureSet="ALL")
+    o = c.describe_organization()["Organization"]
+    check("the organisation", (o["MasterAccountId"], o["FeatureSet"]) == (MANAGEMENT, "ALL"), o)
+    root = c.list_roots()["Roots"][0]["Id"]
+    refused("AlreadyInOrganizationException", c.create_organization)
+
+    # Units and accounts.
+    units = [c.create_organizational_unit(ParentId=root, Name=n, Tags=TAGS)["OrganizationalUnit"]["Id"] for n in NAMES]
+    c.update_organizational_unit(OrganizationalUnitId=units[0], Name="Ann")
+    c.describe_organizational_unit(OrganizationalUnitId=units[0])
+    for n in NAMES:
+        status = c.create_account(Email=n + "@example.com", AccountName=n, Tags=TAGS)["CreateAccountStatus"]
+        c.describe_create_account_status(CreateAccountRequestId=status["Id"])
+    made = [a["Id"] for page in c.get_paginator("list_accounts").paginate() for a in page["Accounts"] if a["Name"] in NAMES]
+    check("the accounts", len(made) == 3, made)
+    for account in made:
+        c.move_account(AccountId=account, SourceParentId=root, DestinationParentId=units[0])
+    c.describe_account(AccountId=made[0])
+    check("the parent", c.list_parents(ChildId=made[0])["Parents"] == [{"Id": units[0], "Type": "ORGANIZATIONAL_UNIT"}])
+    refused("OrganizationalUnitNotEmptyException", c.delete_organizational_unit, OrganizationalUnitId=units[0])
+
+    # Invitations: one taken back, one declined, one accepted.
+    invite = lambda: c.invite_account_to_organization(Target={"Type": "ACCOUNT", "Id": MEMBER}, Notes="come")["Handshake"]["Id"]
+    c.cancel_handshake(HandshakeId=invite())
+    member.decline_handshake(HandshakeId=invite())
+    invitation = invite()
+    member.describe_handshake(HandshakeId=invitation)
+    member.accept_handshake(HandshakeId=invitation)
+    check("the member", member.describe_organization()["Organization"]["Id"] == o["Id"])
+
+    # Policies.
+    for kind in ("SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY", "TAG_POLICY"):
+        c.enable_policy_type(RootId=root, PolicyType=kind)
+    c.disable_policy_type(RootId=root, PolicyType="RESOURCE_CONTROL_POLICY")
+    deny = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}]})
+    policies = [c.create_policy(Name=n, Description="<&>", Type="SERVICE_CONTROL_POLICY", Content=deny, Tags=TAGS)["Policy"]["PolicySummary"]["Id"] for n in NAMES]
+    c.describe_policy(PolicyId=policies[0])
+    c.update_policy(PolicyId=policies[0], Description="again")
+    for i, n in enumerate(NAMES):
+        c.attach_policy(PolicyId=policies[0], TargetId=units[i])
+        if i:
+            c.attach_policy(PolicyId=policies[i], TargetId=units[0])
+    refused("DuplicatePolicyAttachmentException", c.attach_policy, PolicyId=policies[0], TargetId=units[0])
+    refused("PolicyInUseException", c.delete_policy, PolicyId=policies[0])
+    refused("MalformedPolicyDocumentException", c.create_policy, Name="x", Description="", Type="SERVICE_CONTROL_POLICY", Content="{}")
+    tags = c.create_policy(Name="tags", Description="", Type="TAG_POLICY", Content=json.dumps({"tags": {"team": {"tag_key": {"@@assign": "Team"}}}}))["Policy"]["PolicySummary"]["Id"]
+    c.attach_policy(PolicyId=tags, TargetId=units[0])
+    c.describe_effective_policy(PolicyType="TAG_POLICY", TargetId=made[0])
+    c.list_accounts_with_invalid_effective_policy(PolicyType="TAG_POLICY")
+    c.list_effective_policy_validation_errors(AccountId=made[0], PolicyType="TAG_POLICY")
+    for name in ("list_accounts_with_invalid_effective_policy", "list_effective_policy_validation_errors"):
+        left.discard(name)  # what is invalid is refused when it is written
+
+    # Services and those who administer them.
+    for n in NAMES[:2]:
+        c.enable_aws_service_access(ServicePrincipal=f"{SERVICES[n]}.amazonaws.com")
+        for account in made[:2]:
+            c.register_delegated_administrator(AccountId=account, ServicePrincipal=f"{SERVICES[n]}.amazonaws.com")
+    c.put_resource_policy(Content=json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{MEMBER}:root"}, "Action": "organizations:ListAccounts", "Resource": "*"}]}), Tags=TAGS)
+    c.describe_resource_policy()
+    member.list_accounts()
+    c.tag_resource(ResourceId=made[0], Tags=[{"Key": "more", "Value": "x"}])
+    c.untag_resource(ResourceId=made[0], TagKeys=["more"])
+    check("the tags", c.list_tags_for_resource(ResourceId=made[0])["Tags"] == TAGS)
+
+    scp = dict(Filter="SERVICE_CONTROL_POLICY")
+    everything(c, [
+        ("list_accounts", {}),
+        ("list_accounts_for_parent", dict(ParentId=units[0])),
+        ("list_children", dict(ParentId=root, ChildType="ORGANIZATIONAL_UNIT")),
+        ("list_create_account_status", {}),
+        ("list_handshakes_for_organization", {}),
+        ("list_organizational_units_for_parent", dict(ParentId=root)),
+        ("list_policies", scp),
+        ("list_targets_for_policy", dict(PolicyId=policies[0])),
+        ("list_aws_service_access_for_organization", {}),
+        ("list_delegated_administrators", {}),
+        ("list_delegated_services_for_account", dict(AccountId=made[0])),
+    ])
+    everything(member, [("list_handshakes_for_account", {})])
+    for name, parameters in (("list_parents", dict(ChildId=made[0])), ("list_policies_for_target", dict(TargetId=units[0], **scp)), ("list_roots", {}), ("list_tags_for_resource", dict(ResourceId=made[0]))):
+        # One page, always.
+        check(name, len(list(c.get_paginator(name).paginate(**parameters))) == 1)
+        left.discard(name)
+
+    if serves("EnableOrganizationsRootSessions"):
+        root_access(c, iam, sts)
+
+    # And away.
+    c.delete_resource_policy()
+    for n in NAMES[:2]:
+        for account in made[:2]:
+            c.deregister_delegated_administrator(AccountId=account, ServicePrincipal=f"{SERVICES[n]}.amazonaws.com")
+        c.disable_aws_service_access(ServicePrincipal=f"{SERVICES[n]}.amazonaws.com")
+    c.detach_policy(PolicyId=tags, TargetId=units[0])
+    c.delete_policy(PolicyId=tags)
+    for i, p in enumerate(policies):
+        c.detach_policy(PolicyId=policies[0], TargetId=units[i])
+        if i:
+            c.detach_policy(PolicyId=p, TargetId=units[0])
+    for p in policies:
+        c.delete_policy(PolicyId=p)
+    c.close_account(AccountId=made[0])
+    for account in made[1:]:
+        c.remove_account_from_organization(AccountId=account)
+    member.leave_organization()
+    for u in units[1:]:
+        c.delete_organizational_unit(OrganizationalUnitId=u)
+    refused("OrganizationNotEmptyException", c.delete_organization)  # the closed account stays
+
+    # Another one begins with less, and gets the rest.
+    member.create_organization(FeatureSet="CONSOLIDATED_BILLING")
+    member.enable_all_features()
+    member.delete_organization()
+
+
+def root_access(c, iam, sts):
+    """The root users of members, in the hands of the organisation."""
+    c.enable_aws_service_access(ServicePrincipal="iam.amazonaws.com")
+    iam.enable_organizations_root_credentials_management()
+    iam.enable_organizations_root_sessions()
+    check("the features", sorted(iam.list_organizations_features()["EnabledFeatures"]) == ["RootCredentialsManagement", "RootSessions"])
+    sts.assume_root(TargetPrincipal=MEMBER, TaskPolicyArn={"arn": "arn:aws:iam::aws:policy/root-task/IAMAuditRootUserCredentials"}, DurationSeconds=900)
+    refused("ValidationError", sts.assume_root, TargetPrincipal=MEMBER, TaskPolicyArn={"arn": "arn:aws:iam::aws:policy/AdministratorAccess"})
+    iam.disable_organizations_root_sessions()
+    iam.disable_organizations_root_credentials_management()
+    c.disable_aws_service_access(ServicePrincipal="iam.amazonaws.com")
+
+
+def credential_report(c):
+    refused("ReportNotPresent", c.get_credential_report)
+    while c.generate_credential_report()["State"] != "COMPLETE":
+        pass
+    report = c.get_credential_report()
+    check("the report", report["Content"].startswith(b"user,arn,user_creation_time,"), report)
+
+
+def outbound(c, sts):
+    check("the issuer", c.enable_outbound_web_identity_federation()["IssuerIdentifier"].startswith("http"))
+    check("the switch", c.get_outbound_web_identity_federation_info()["JwtVendingEnabled"])
+    token = sts.get_web_identity_token(Audience=["api"], SigningAlgorithm="ES384")["WebIdentityToken"]
+    check("the token", token.count(".") == 2, token)
+    c.disable_outbound_web_identity_federation()
+
+
+def preferences(c):
+    c.set_security_token_service_preferences(GlobalEndpointTokenVersion="v2Token")
+    check("the version", c.get_account_summary()["SummaryMap"]["GlobalEndpointTokenVersion"] == 2)
+    c.set_security_token_service_preferences(GlobalEndpointTokenVersion="v1Token")
+
+
 def gone(c):
     """Deletes what the others made, which needs everything to come off first."""
     for n in NAMES:
@@ -419,12 +588,17 @@ iam.create_user(UserName="admin")
 iam.attach_user_policy(UserName="admin", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
 key = iam.create_access_key(UserName="admin")["AccessKey"]
 admin = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
-iam, sts = client("iam", admin), client("sts", admin)
+iam, sts, organizations = client("iam", admin), client("sts", admin), client("organizations", admin)
 
 # The paginators that are still to be gone through, of operations that are served.
 declined = {line.split()[0] for file in sys.argv[1:] for line in open(file) if line.strip() and not line.startswith("#")}
-left = {xform for c in (iam, sts) for name, xform in ((c.meta.method_to_api_mapping[m], m) for m in c.meta.method_to_api_mapping)
+left = {xform for c in (iam, sts, organizations) for name, xform in ((c.meta.method_to_api_mapping[m], m) for m in c.meta.method_to_api_mapping)
         if c.can_paginate(xform) and name not in declined}
+
+
+def serves(operation):
+    return operation not in declined
+
 
 for part in (users, roles):
     part(iam)
@@ -434,11 +608,20 @@ certificates(iam)
 passwords(iam)
 account(iam)
 providers(iam)
+if serves("CreateSAMLProvider"):
+    saml(iam)
+if serves("GetCredentialReport"):
+    credential_report(iam)
+if serves("GetOutboundWebIdentityFederationInfo"):
+    outbound(iam, sts)
+if serves("SetSecurityTokenServicePreferences"):
+    preferences(iam)
 reports(iam)
 sessions(sts, iam)
+organization(organizations, client("organizations", boto3.Session(profile_name="root-" + MEMBER)), iam, sts)
 gone(iam)
 
-for c in (iam, sts):
+for c in (iam, sts, organizations):
     service = c.meta.service_model.service_name
     for name in sorted(set(c.meta.service_model.operation_names) - declined - called[service] - set(UNREACHED)):
         problems.append(f"{service} {name} is served and was never called with success")
