@@ -33,7 +33,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/dynamodb/api
+	wire < aws/iam/api, aws/dynamodb/api, aws/accessanalyzer/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -51,11 +51,12 @@ const order = `
 	service, workload, sigv4, aws/dynamodb/api < aws/dynamodb
 
 	# Policies are linted with what AWS publishes about its services.
-	policy, reference < lint < cmd/iamd
+	policy, reference < lint < cmd/iamd, awstest
+	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference, saml/samltest < awstest
-	server, aws/*, aws/iam, aws/sts, aws/dynamodb, store/etcd, reference, workload < cmd/iamd
+	server, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, saml/samltest < awstest
+	server, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -41,7 +42,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS()}
+		(&dynamodb.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS()}
 }
 
 // undocumented are what a row says and AWS's reference does not, with the reason.

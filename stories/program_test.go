@@ -417,3 +417,15 @@ func TestCredentialProcess(t *testing.T) {
 	p.aws("iam", "list-users", "--profile", "reader")
 	p.refused("AccessDenied", "iam", "list-roles", "--profile", "reader")
 }
+
+// The CLI's validate-policy has the findings of iamd lint.
+func TestValidatePolicy(t *testing.T) {
+	t.Parallel()
+	root := serve(t).root("123456789012")
+	root.file("policy.json", `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObjekt", "Resource": "*"}}`)
+	if out := root.aws("accessanalyzer", "validate-policy", "--policy-type", "IDENTITY_POLICY", "--policy-document", "file://policy.json",
+		"--query", "findings[].[findingType,issueCode,locations[0].path[1].value]", "--output", "text"); out != "ERROR\tINVALID_ACTION\tAction\n" {
+		t.Errorf("validate-policy finds\n%s", out)
+	}
+	root.refused("NotImplemented", "accessanalyzer", "list-analyzers")
+}

@@ -4,12 +4,14 @@ import (
 	"slices"
 
 	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/lint"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -27,6 +29,7 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
 		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
+		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 	}
 	if h.objects == nil {
 		return all, nil

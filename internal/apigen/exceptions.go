@@ -177,6 +177,7 @@ var always = []exception{
 
 // optional members are pointers in outputs too: whether they are written is the answer.
 var optional = []exception{
+	{"accessanalyzer", "PathElement.index", "", "an element of a path has one member, and 0 is an index"},
 	{"s3", "GetObjectAttributesOutput.ObjectSize", "", "written only when asked for, and then even when 0"},
 }
 

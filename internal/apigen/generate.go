@@ -181,7 +181,7 @@ func (g *generator) operations(typed map[string]bool) {
 		namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 	}
 	g.printf("// Model is %s.\n", md.ServiceFullName)
-	g.printf("var Model = &wire.Model{\nName: %q,\nSigningName: %q,\nServiceID: %q,\nVersion: %q,\n", g.service, signing, md.ServiceID, md.APIVersion)
+	g.printf("var Model = &wire.Model{\nName: %q,\nSigningName: %q,\nServiceID: %q,\nVersion: %q,\n", signing, signing, md.ServiceID, md.APIVersion)
 	if namespace != "" {
 		g.printf("Namespace: %q,\n", namespace)
 	}

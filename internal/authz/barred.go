@@ -32,7 +32,10 @@ func Barred(c *service.Call, op *service.Op) error {
 
 // Refusal is the error that a refused call is answered with, in the words of its service.
 func Refusal(r *Request, d Decision) error {
-	if p := r.Service.Model.Protocol; p == wire.JSON10 || p == wire.JSON11 {
+	switch r.Service.Model.Protocol {
+	case wire.RESTJSON:
+		return &wire.Error{Code: "AccessDeniedException", Status: 403, Message: d.Denial(r, !r.Check.Bare)}
+	case wire.JSON10, wire.JSON11:
 		return &wire.Error{Code: "AccessDeniedException", Status: 400, Message: d.Denial(r, !r.Check.Bare)}
 	}
 	same := r.Call.Account != "" && r.Call.Account == r.Owner()

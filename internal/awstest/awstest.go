@@ -157,6 +157,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
@@ -164,6 +165,7 @@ import (
 	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/lint"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
@@ -280,6 +282,7 @@ func (s *Server) open() error {
 			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}).AWS(),
 			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
+			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
 		},

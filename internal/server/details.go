@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/iamd-dev/iamd/internal/authz"
@@ -82,9 +81,6 @@ func (x *exchange) serveDetails(c *service.Call, body []byte) error {
 		op, in = "GetEventAuthorizationDetails", &GetEventAuthorizationDetailsInput{body}
 	}
 	out, err := x.server.Invoke(x.r.Context(), c, x.server.details.Op(op), in)
-	if refused, ok := errors.AsType[*wire.Error](err); ok && refused.Code == "AccessDenied" {
-		refused.Code = "AccessDeniedException" // as JSON services name it
-	}
 	if err != nil {
 		return err
 	}

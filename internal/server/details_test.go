@@ -41,7 +41,7 @@ func TestDetailsAreForThoseConcerned(t *testing.T) {
 	answer, _ := h.details(alice, a.requestID)
 	h.refused(answer, 403, "AccessDeniedException")
 	// To ask is a call like any other: it is recorded, whatever the answer.
-	if records := h.records(answer.requestID); len(records) != 1 || records[0].EventName != "GetRequestAuthorizationDetails" || records[0].ErrorCode != "AccessDenied" {
+	if records := h.records(answer.requestID); len(records) != 1 || records[0].EventName != "GetRequestAuthorizationDetails" || records[0].ErrorCode != "AccessDeniedException" {
 		t.Errorf("the records of a refused question are %v", records)
 	}
 	answer, _ = h.details(h.roots[theirs], a.requestID)

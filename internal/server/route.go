@@ -82,7 +82,13 @@ func (t *route) find(r *http.Request, body []byte, hosts []string) {
 	var op *wire.Operation
 	switch m := t.svc.Model; m.Protocol {
 	case wire.RESTXML, wire.RESTJSON:
-		op, t.err = m.Route(r, bucketFirst(r, hosts))
+		path := r.URL.EscapedPath()
+		if m.Protocol == wire.RESTXML {
+			path = bucketFirst(r, hosts)
+		}
+		if op, t.err = m.Route(r, path); t.err != nil && m.Protocol == wire.RESTJSON {
+			t.err = &wire.Error{Code: "UnknownOperationException", Status: 404, Message: "There is no operation at this path."}
+		}
 	case wire.JSON10, wire.JSON11:
 		op, t.err = m.Targeted(r)
 	default:

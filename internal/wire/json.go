@@ -1,10 +1,7 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"math"
 	"net/http"
 	"reflect"
@@ -31,22 +28,11 @@ func serialization(text string) error {
 }
 
 func decodeJSON(m *Model, body []byte, in any, check bool) error {
-	if len(bytes.TrimSpace(body)) == 0 {
-		body = []byte("{}")
-	}
-	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(body))}
-	d.UseNumber()
+	d := &jsonReader{}
 	d.faults.quiet = m.Quiet
-	token, err := d.Token()
-	if err != nil || token != json.Delim('{') {
-		return serialization("Start of structure or map found where not expected.")
-	}
 	v := reflect.ValueOf(in).Elem()
-	if err := d.structure(planOf(v.Type()), v, nil); err != nil {
+	if err := d.document(body, planOf(v.Type()), v); err != nil {
 		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return serialization("Unexpected text after the document.")
 	}
 	if !check {
 		return nil
@@ -54,11 +40,7 @@ func decodeJSON(m *Model, body []byte, in any, check bool) error {
 	if m.Reasons != "" {
 		return d.faults.first(m.Reasons)
 	}
-	if e := (*Error)(nil); errors.As(d.faults.err(), &e) {
-		e.Code = "ValidationException"
-		return e
-	}
-	return nil
+	return d.invalid()
 }
 
 // maxJSONDepth is how deep structures may stand in each other: DynamoDB takes items 32 deep.
@@ -113,6 +95,9 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 	}
 	for i := range p.fields {
 		f := &p.fields[i]
+		if f.place != inBody && !d.record {
+			continue
+		}
 		if !seen.has(i) {
 			if f.required {
 				d.faults.null(path, f)
@@ -324,12 +309,5 @@ func appendJSONError(dst []byte, m *Model, e *Error) []byte {
 		dst = append(dst, ':')
 		dst = AppendJSONString(dst, f.Value)
 	}
-	return append(dst, '}')
-}
-
-// appendRESTJSONError writes an error of REST-JSON, where the code is in a header.
-func appendRESTJSONError(dst []byte, e *Error) []byte {
-	dst = append(dst, `{"message":`...)
-	dst = AppendJSONString(dst, e.Message)
 	return append(dst, '}')
 }

@@ -17,8 +17,8 @@
 // A streaming body (S3's PutObject, GetObject) is a field of the struct, an
 // io.ReadCloser: Decode puts r.Body there, EncodeResponse copies it to the client.
 //
-// EC2's protocol and REST-JSON have no codec yet (REST-JSON has its errors): Decode and
-// EncodeResponse panic on a model that speaks them, so that such a service fails its first test.
+// EC2's protocol has no codec yet: Decode and EncodeResponse panic on a model that speaks
+// it, so that such a service fails its first test.
 //
 // The package decides nothing and keeps nothing: a table of types it has seen is its
 // only state. Strings of an input share the memory of the request's body.
@@ -46,6 +46,8 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 		return decodeREST(m, op, r, body, in)
 	case JSON10, JSON11:
 		return decodeJSON(m, body, in, true)
+	case RESTJSON:
+		return decodeRESTJSON(m, r, body, in)
 	}
 	panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 }
@@ -78,8 +80,11 @@ func release(b *[]byte, used []byte) {
 // error is that of writing to the client, or of reading a streaming body, which is
 // closed in any case; nothing can be told the client any more then.
 func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, requestID string) error {
-	if m.Protocol == RESTXML {
+	switch m.Protocol {
+	case RESTXML:
 		return encodeREST(w, m, op, out, requestID)
+	case RESTJSON:
+		return encodeRESTJSON(w, op, out, requestID)
 	}
 	b := buffers.Get().(*[]byte)
 	dst := *b
