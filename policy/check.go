@@ -424,6 +424,9 @@ func (n *Name) valid() bool {
 		if n.Value == "*" || isAccount(n.Value) || len(n.Value) > 16 && strings.IndexFunc(n.Value, func(c rune) bool { return !alphanumeric(c) }) < 0 {
 			return true // an unique id has letters and digits only
 		}
+		if id, session, ok := strings.Cut(n.Value, ":"); ok && len(id) > 16 && strings.IndexFunc(id, func(c rune) bool { return !alphanumeric(c) }) < 0 {
+			return session != "" && !strings.ContainsAny(session, ":*?/") // a session of a role, by the role's id
+		}
 		a, err := arn.Parse(n.Value)
 		if err != nil || strings.ContainsAny(n.Value, "*?") {
 			return false

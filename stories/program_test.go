@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
 	"math/big"
 	"net"
@@ -16,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -371,7 +374,7 @@ func TestOperatorEndpoints(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	p := &person{t, environment(t), t.TempDir()}
-	for _, command := range []string{"", "serve", "env", "credentials", "explain", "tour", "lint", "simulate", "can"} {
+	for _, command := range []string{"", "serve", "env", "credentials", "import", "export", "explain", "tour", "lint", "simulate", "can"} {
 		out := p.run(program, append(strings.Fields(command), "--help")...)
 		for _, want := range []string{"Usage:", "Examples:", "iamd " + command} {
 			if !strings.Contains(out, want) {
@@ -428,4 +431,38 @@ func TestValidatePolicy(t *testing.T) {
 		t.Errorf("validate-policy finds\n%s", out)
 	}
 	root.refused("NotImplemented", "accessanalyzer", "list-analyzers")
+}
+
+// What the CLI prints of one account is imported into another iamd, and there the CLI
+// prints the same; iamd export prints it, too.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	const account = "123456789012"
+	there, here := serve(t), serve(t)
+	root := there.root(account)
+	root.aws("iam", "create-policy", "--policy-name", "reads", "--policy-document", allowing("s3:GetObject", "*"))
+	root.user("alice", allowing("sts:AssumeRole", "*"))
+	root.aws("iam", "attach-user-policy", "--user-name", "alice", "--policy-arn", "arn:aws:iam::"+account+":policy/reads")
+	root.role("Reader", trusting("arn:aws:iam::"+account+":user/alice"), allowing("s3:*", "*"))
+	printed := root.aws("iam", "get-account-authorization-details")
+	root.file("account.json", printed)
+	file := filepath.Join(root.dir, "account.json")
+	if out := here.iamd("import", "--dry-run", file); out != "would import 1 user, 0 groups, 1 role, 1 managed policy, 0 instance profiles\n" {
+		t.Errorf("a dry run says %q", out)
+	}
+	here.iamd("import", file)
+	same := func(what, other string) {
+		var a, b any
+		dates := strings.NewReplacer("+00:00\"", "Z\"") // of version 1 of the CLI
+		if err := errors.Join(json.Unmarshal([]byte(dates.Replace(printed)), &a), json.Unmarshal([]byte(dates.Replace(other)), &b)); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(a, b) {
+			t.Errorf("%s is\n%s\nnot\n%s", what, other, printed)
+		}
+	}
+	same("what the CLI prints of the imported account", here.root(account).aws("iam", "get-account-authorization-details"))
+	same("what iamd exports", there.iamd("export"))
+	same("what iamd exports of the imported account", here.iamd("export"))
+	fails(t, nil, 1, "is not empty: it has user alice", "import", "--data", here.data, file)
 }

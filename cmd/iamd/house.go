@@ -14,6 +14,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/server"
@@ -56,6 +57,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		return nil, err
 	}
 	if h.db, err = store.Open(ctx, state, tables()...); err != nil {
+		return nil, err
+	}
+	if err := iam.UndoImports(ctx, h.db); err != nil {
 		return nil, err
 	}
 	// Read before anything is made: a damaged file stops the start.

@@ -9,6 +9,8 @@
 //	iamd explain REQUEST-ID # why a call was allowed or refused; also of CloudTrail records
 //	iamd can alice s3:GetObject s3://reports/q3.csv # what a running server would decide
 //	iamd simulate FILE...   # decisions by policies from files, held against what is expected
+//	iamd import FILE        # rehearse a real account: what get-account-authorization-details prints of it
+//	iamd export             # the inverse
 //	iamd lint FILE...       # mistakes in policies
 //
 // Each subcommand is in the file of its name. What a server is made of stands in
@@ -97,7 +99,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newCredentials(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newCredentials(), newImport(), newExport(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
 	return root
 }
 

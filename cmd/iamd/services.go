@@ -25,8 +25,10 @@ func tables() []store.Checker {
 // services are the AWS services that the program serves.
 func services(h *house, s *settings) ([]*service.Service, error) {
 	issuers := &webidentity.Issuers{Trusted: s.trustedIssuers}
+	entities := &iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}
 	all := []*service.Service{
-		(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
+		entities.AWS(),
+		entities.Imports(),
 		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),

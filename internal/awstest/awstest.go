@@ -250,6 +250,9 @@ func (s *Server) open() error {
 	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables())...); err != nil {
 		return err
 	}
+	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
+		return err
+	}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
 		return err
 	}
@@ -275,11 +278,13 @@ func (s *Server) open() error {
 	}
 	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
 	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}
+	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
 		Services: []*service.Service{
-			(&iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}).AWS(),
+			entities.AWS(),
+			entities.Imports(),
 			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),

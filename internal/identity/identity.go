@@ -54,11 +54,12 @@ var (
 	Counters = store.NewTable[Counts]("counters")  // account -> how many of each kind it has
 
 	MFADevices = store.NewTable[MFADevice]("mfadevices")
+	Imports    = store.NewTable[Import]("imports") // account -> the import that is being written
 )
 
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
-	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices,
+	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices, Imports,
 		OIDCProviders, SAMLProviders,
 		Organizations, Units, OrganizationPolicies,
 		sealingKeys, newestSealing, beginnings}
@@ -217,6 +218,11 @@ type Access struct {
 	Region  string
 	Actions map[string]Use `json:",omitempty"` // management actions, by name without the prefix; without Service
 }
+
+// An Import is the mark of an account that is being imported in several steps: it is
+// neither what it was nor what it will be, and nobody calls in it. ID tells the one
+// who writes from one who has begun to undo what another left behind.
+type Import struct{ ID string }
 
 // Forget deletes what is known of the uses of a user or role that is deleted.
 func Forget(tx *store.Tx, id string) {

@@ -35,10 +35,18 @@ func (e *PrincipalError) Error() string {
 // need not be one of ours: whoever is not here cannot call, so naming them does
 // no harm, and policies that trust other companies' accounts can be kept.
 func BindTrust(r store.Reader, text string) (Document, error) {
+	return BindTrustAs(r, text, func(string) (string, bool) { return "", false })
+}
+
+// BindTrustAs is BindTrust where known is asked first what an AWS principal is kept as.
+func BindTrustAs(r store.Reader, text string, known func(value string) (string, bool)) (Document, error) {
 	bound, err := mapPrincipals(text, func(kind, value string) (string, error) {
 		bad := &PrincipalError{kind, value}
 		switch kind {
 		case "AWS":
+			if kept, ok := known(value); ok {
+				return kept, nil
+			}
 			return bindAWS(r, value, bad)
 		case "Service":
 			if !isServicePrincipal(value) {
@@ -67,6 +75,9 @@ func bindAWS(r store.Reader, value string, bad error) (string, error) {
 		return string(RootARN(value)), nil
 	}
 	if ref := IDs.Get(r, value); ref != nil && (ref.Kind == UserKind || ref.Kind == RoleKind) {
+		return value, nil
+	}
+	if id, session, ok := strings.Cut(value, ":"); ok && isSessionName(session) && RoleByID(r, id) != nil {
 		return value, nil
 	}
 	a := arn.ARN(value)

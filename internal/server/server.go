@@ -204,6 +204,9 @@ func (x *exchange) serve() error {
 	}
 	call := s.newCall(r, x.id, signature, x.started)
 	call.Region = x.route.region(signature.Region)
+	if call.Account != "" && identity.Imports.Get(call.State, call.Account) != nil {
+		return &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "The account is being imported."}
+	}
 	if x.route.toolbox {
 		return x.serveDetails(call, body)
 	}
