@@ -200,6 +200,7 @@ var samples = map[string]string{
 	"AccessKeyId":                 "AKIASAMPLESAMPLESAMP",
 	"ServiceSpecificCredentialId": "ACCASAMPLESAMPLESAMP",
 	"AccountId":                   account,
+	"TargetPrincipal":             account,
 	"TargetId":                    account,
 	"ResourceId":                  account,
 	"ChildId":                     account,

@@ -325,7 +325,18 @@ func collect(r *Request) Layers {
 		l.Unlimited = true // the root, or a session that the root federated
 	}
 	// A federated user without session policies may do nothing of its own.
-	if s := c.Session; s != nil && (s.Restricted() || c.Type == identity.FederatedUser) {
+	s := c.Session
+	if s != nil && s.AssumedRoot { // its task policy denies all but the task, and allows nothing by itself
+		for _, a := range s.PolicyARNs {
+			d := Managed(state, a)
+			if d.IsZero() {
+				d = identity.Broken()
+			}
+			l.Identity = append(l.Identity, Policy{string(a), a, d})
+		}
+		return l
+	}
+	if s != nil && (s.Restricted() || c.Type == identity.FederatedUser) {
 		l.Sessioned = true
 		if !s.Policy.IsZero() {
 			l.Session = append(l.Session, Policy{Name: "session policy of " + s.Name, Document: s.Policy})

@@ -246,3 +246,9 @@ func (o *Organization) Path(levels []Level) string {
 // RootAccessService is the service principal that stands for centralised root access:
 // with trusted access for it, and as its delegated administrator, root access is managed.
 const RootAccessService = "iam.amazonaws.com"
+
+// ManagesRoots reports whether an account may enter the root users of member accounts:
+// the management account, or a delegated administrator for it.
+func (o *Organization) ManagesRoots(account string) bool {
+	return account == o.Management || !o.Delegates[account][RootAccessService].IsZero()
+}

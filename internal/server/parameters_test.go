@@ -305,7 +305,15 @@ func (p *parameters) fillOne(form url.Values, name string, f reflect.StructField
 	case t == reflect.TypeFor[time.Time]():
 		form.Set(name, "2026-01-02T03:04:05Z")
 	case t.Kind() == reflect.Struct:
-		return p.fill(form, name+".", t)
+		before := len(form)
+		if !p.fill(form, name+".", t) {
+			return false
+		}
+		if len(form) == before { // nothing is required of it
+			m := t.Field(0)
+			wireName, _ := onWire(m)
+			return p.fillOne(form, name+"."+wireName, m)
+		}
 	case isBlob(t):
 		form.Set(name, "YWJj")
 	case t.Kind() == reflect.Slice:

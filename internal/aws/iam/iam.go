@@ -179,6 +179,12 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(putBoundary[api.PutRolePermissionsBoundaryInput](s, roles), role, boundary),
 		bounded(roles, deleteBoundary[api.DeleteRolePermissionsBoundaryInput](s, roles)),
 
+		service.Handle(s.enableOrganizationsRootCredentialsManagement, service.Any),
+		service.Handle(s.disableOrganizationsRootCredentialsManagement, service.Any),
+		service.Handle(s.enableOrganizationsRootSessions, service.Any),
+		service.Handle(s.disableOrganizationsRootSessions, service.Any),
+		service.Handle(s.listOrganizationsFeatures, service.Any),
+
 		service.Handle(s.simulateCustomPolicy, service.Any),
 		service.Handle(s.simulatePrincipalPolicy, policySource, sourceChecked[api.SimulatePrincipalPolicyInput]()),
 		service.Handle(s.getContextKeysForCustomPolicy, service.Any),

@@ -183,6 +183,8 @@ var userOfKey = service.On(func(c *service.Call, in *api.GetAccessKeyLastUsedInp
 	if key := identity.Keys.Get(c.State, in.AccessKeyId); key != nil && key.Account == c.Account {
 		if u := identity.UserByID(c.State, key.User); u != nil {
 			t.ARN = arn.ARN(u.Arn)
+		} else if key.User == "" {
+			t.ARN = identity.RootARN(key.Account)
 		}
 	}
 	return []service.Target{t}

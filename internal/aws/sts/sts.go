@@ -68,6 +68,7 @@ func (s *Service) AWS() *service.Service {
 			service.Before(s.checkWebIdentity), service.By(s.webIdentity))...),
 		service.Handle(s.assumeRoleWithSAML, role, federated[api.AssumeRoleWithSAMLInput](samlSessionName,
 			service.Before(s.checkSAML), service.By(s.samlUser))...),
+		service.Handle(s.assumeRoot, rootOf, service.Before(s.checkAssumeRoot), service.KeyOf("sts:TaskPolicyArn", taskPolicyARN)),
 		service.Handle(s.getFederationToken, federatedUser, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
 		service.Open(s.getSessionToken, service.Before(s.checkGetSessionToken), service.MFA(s.spendCode)),
