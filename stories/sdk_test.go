@@ -25,13 +25,9 @@ func TestSDK(t *testing.T) {
 // of the services that botocore has.
 func TestOperations(t *testing.T) {
 	t.Parallel()
-	declined, err := filepath.Glob("../internal/aws/*/declined.txt")
-	if err != nil || len(declined) == 0 {
-		t.Fatalf("declined.txt: %q, %v", declined, err)
-	}
 	args := []string{absolute(t, "sdk/boto3/operations.py")}
-	for _, file := range declined {
-		args = append(args, absolute(t, file))
+	for _, service := range []string{"iam", "organizations", "sts"} {
+		args = append(args, absolute(t, filepath.Join("../internal/aws", service, "declined.txt")))
 	}
 	python(t, serve(t, "--account", accountA, "--account", accountB), args...)
 }

@@ -7,6 +7,12 @@ resource "aws_iam_openid_connect_provider" "github" {
   tags            = { stage = var.stage }
 }
 
+resource "aws_iam_saml_provider" "company" {
+  name                   = "company"
+  saml_metadata_document = file("${path.module}/files/idp.xml")
+  tags                   = { stage = var.stage }
+}
+
 data "aws_iam_policy_document" "trust_github" {
   statement {
     actions = ["sts:AssumeRoleWithWebIdentity"]
@@ -27,11 +33,35 @@ data "aws_iam_policy_document" "trust_github" {
   }
 }
 
+data "aws_iam_policy_document" "trust_company" {
+  statement {
+    actions = ["sts:AssumeRoleWithSAML"]
+    principals {
+      type        = "Federated"
+      identifiers = [aws_iam_saml_provider.company.arn]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "SAML:aud"
+      values   = ["https://signin.aws.amazon.com/saml"]
+    }
+  }
+}
+
 resource "aws_iam_role" "deploy" {
   name               = "deploy"
   assume_role_policy = data.aws_iam_policy_document.trust_github.json
 }
 
+resource "aws_iam_role" "employee" {
+  name               = "employee"
+  assume_role_policy = data.aws_iam_policy_document.trust_company.json
+}
+
 data "aws_iam_openid_connect_provider" "github" {
   arn = aws_iam_openid_connect_provider.github.arn
+}
+
+data "aws_iam_saml_provider" "company" {
+  arn = aws_iam_saml_provider.company.arn
 }

@@ -307,7 +307,7 @@ def providers(c):
     everything(c, [("list_open_id_connect_provider_tags", oidc)])
     refused("EntityAlreadyExists", c.create_open_id_connect_provider, Url="https://oidc.example.com/a")
     c.delete_open_id_connect_provider(**oidc)
-    c.list_saml_providers()
+    refused("NoSuchEntity", c.get_open_id_connect_provider, **oidc)
 
 
 def saml(c):
@@ -320,7 +320,6 @@ def saml(c):
     everything(c, [("list_saml_provider_tags", saml)])
     refused("InvalidInput", c.create_saml_provider, Name="other", SAMLMetadataDocument="x" * 1000)
     c.delete_saml_provider(**saml)
-    refused("NoSuchEntity", c.get_open_id_connect_provider, **oidc)
 
 
 def reports(c):
@@ -608,10 +607,8 @@ certificates(iam)
 passwords(iam)
 account(iam)
 providers(iam)
-if serves("CreateSAMLProvider"):
-    saml(iam)
-if serves("GetCredentialReport"):
-    credential_report(iam)
+saml(iam)
+credential_report(iam)
 if serves("GetOutboundWebIdentityFederationInfo"):
     outbound(iam, sts)
 if serves("SetSecurityTokenServicePreferences"):
