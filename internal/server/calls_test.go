@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	iamapi "github.com/iamd-dev/iamd/internal/aws/iam/api"
+	orgapi "github.com/iamd-dev/iamd/internal/aws/organizations/api"
 	stsapi "github.com/iamd-dev/iamd/internal/aws/sts/api"
 	"github.com/iamd-dev/iamd/internal/wire"
 )
@@ -84,6 +87,7 @@ type caller struct {
 	h      *site
 	actors []actor // root, a user who may do everything, one who may little, a session
 	calls  int
+	ids    map[string][]string // of what is in the organisation, by the members that may mean it
 }
 
 func (c *caller) open() {
@@ -108,6 +112,26 @@ func (c *caller) open() {
 	} {
 		h.well(h.query(root, "iam", call[0], call[1:]...))
 	}
+	manage := func(operation, body string) string {
+		a := h.well(h.target(root, orgapi.Model, operation, body))
+		id := regexp.MustCompile(`"Id":"((?:r|ou|p)-[^"]+)"`).FindStringSubmatch(a.body)
+		if id == nil {
+			return ""
+		}
+		return id[1]
+	}
+	manage("CreateOrganization", `{}`)
+	rootID := manage("ListRoots", `{}`)
+	unit := manage("CreateOrganizationalUnit", `{"ParentId":"`+rootID+`","Name":"unit"}`)
+	manage("EnablePolicyType", `{"RootId":"`+rootID+`","PolicyType":"SERVICE_CONTROL_POLICY"}`)
+	scp, err := json.Marshal(map[string]string{"Name": "scp", "Description": "", "Type": "SERVICE_CONTROL_POLICY", "Content": allow("*", "*")})
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	policy := manage("CreatePolicy", string(scp))
+	c.ids = map[string][]string{"ParentId": {rootID, unit}, "OrganizationalUnitId": {unit}, "RootId": {rootID}, "TargetId": {unit, ours, rootID}, "PolicyId": {policy, "p-FullAWSAccess"},
+		"AccountId": {ours, theirs}, "ChildId": {ours, unit}, "SourceParentId": {rootID, unit}, "DestinationParentId": {unit, rootID}, "ResourceId": {unit, policy, ours},
+		"Content": {allow("*", "*"), allow("s3:*", "*")}, "ServicePrincipal": {"config.amazonaws.com"}}
 	session, answer := h.assume(admin, "arn:aws:iam::"+ours+":role/session", "s1")
 	h.well(answer)
 	c.h, c.actors, c.calls = h, []actor{root, admin, limited, session}, 0
@@ -121,10 +145,14 @@ func (c *caller) call(t *testing.T, seed uint64, who int, junk string) bool {
 	}
 	h := *c.h
 	h.t = t
-	m, body := nearlyRight(rand.New(rand.NewPCG(seed, uint64(len(junk)))), junk)
+	m, op, body := nearlyRight(rand.New(rand.NewPCG(seed, uint64(len(junk)))), junk, c.ids)
 	before, logged := h.changes.n.Load(), len(h.logged.String())
 	r := h.request("POST", "/", body)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if m.Protocol != wire.Query {
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", m.TargetPrefix+"."+op)
+	}
 	sign(c.actors[who%len(c.actors)], m.SigningName, r, body, time.Now())
 	a := h.from("127.0.0.1:1", r)
 
@@ -132,27 +160,44 @@ func (c *caller) call(t *testing.T, seed uint64, who int, junk string) bool {
 		t.Errorf("a fault of ours: %d %s\n%s\n%s", a.status, a.body, body, h.logged.String()[logged:])
 	}
 	well := a.status == 200
+	if m.Protocol == wire.Query {
+		if err := isAnswer(a); err != nil {
+			t.Errorf("%v:\n%s\n%s", err, a.body, body)
+		}
+	} else {
+		var document struct {
+			Type string `json:"__type"`
+		}
+		if err := json.Unmarshal([]byte(a.body), &document); a.requestID == "" || err != nil && !(well && a.body == "") {
+			t.Errorf("the answer is not JSON, or has no request id: %v, %q\n%s %s", err, a.body, op, body)
+		}
+		a.code = document.Type
+	}
 	if !well && a.code == "" {
 		t.Errorf("an error without a code: %d %s\n%s", a.status, a.body, body)
-	}
-	if id := a.element("RequestId"); id == "" || id != a.requestID {
-		t.Errorf("the request id is %q in the header and in the document %q:\n%s\n%s", a.requestID, id, a.body, body)
-	}
-	for d := xml.NewDecoder(strings.NewReader(a.body)); ; {
-		if _, err := d.Token(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Errorf("the answer is not XML: %v\n%q\n%s", err, a.body, body)
-			break
-		}
 	}
 	if h.changes.n.Load() != before && !well {
 		t.Errorf("refused with %d %s, the call changed the state:\n%s", a.status, a.code, body)
 	}
-	if a.code == "InvalidClientTokenId" { // a call that went well has made an actor nobody
+	if a.code == "InvalidClientTokenId" || a.code == "UnrecognizedClientException" { // a call that went well has made an actor nobody
 		c.calls = 1 << 20
 	}
 	return well
+}
+
+// isAnswer says what a document of the Query protocol lacks.
+func isAnswer(a reply) error {
+	for d := xml.NewDecoder(strings.NewReader(a.body)); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("the answer is not XML: %w", err)
+		}
+	}
+	if id := a.element("RequestId"); id == "" || id != a.requestID {
+		return fmt.Errorf("the request id is %q in the header and %q in the document", a.requestID, id)
+	}
+	return nil
 }
 
 var words = []string{"alice", "limited", "bob", "r", "session", "g", "p", "i", "x", "ALICE", "v1", "v2", "/", "/a/", "Active", "Inactive", "123456", "111122223333", "https://127.0.0.1/idp",
@@ -170,19 +215,30 @@ var named = map[string][]string{
 	"Url": {"https://127.0.0.1/idp", "https://127.0.0.1"}, "PolicySourceArn": {"arn:aws:iam::" + ours + ":user/alice", "arn:aws:iam::" + ours + ":role/r"},
 }
 
-// nearlyRight makes the form of a call of one of all operations.
-func nearlyRight(rnd *rand.Rand, junk string) (*wire.Model, string) {
-	m := iamapi.Model
-	if rnd.IntN(6) == 0 {
+// nearlyRight makes the body of a call of one of all operations.
+func nearlyRight(rnd *rand.Rand, junk string, ids map[string][]string) (m *wire.Model, operation, body string) {
+	switch rnd.IntN(8) {
+	case 0:
 		m = stsapi.Model
+	case 1, 2:
+		m = orgapi.Model
+	default:
+		m = iamapi.Model
 	}
 	op := m.Operations[rnd.IntN(len(m.Operations))]
 	form := url.Values{"Action": {op.Name}, "Version": {m.Version}}
-	w := &writer{rnd, junk, form, rnd.IntN(2) == 0}
+	w := &writer{rnd, junk, ids, form, rnd.IntN(2) == 0}
 	w.structure("", op.In, 0)
-	body := form.Encode()
+	body = form.Encode()
+	if m.Protocol != wire.Query {
+		text, err := json.Marshal(asJSON(form, "", op.In))
+		if err != nil {
+			panic(err) // of maps, lists and texts
+		}
+		body = string(text)
+	}
 	if !w.odd {
-		return m, body
+		return m, op.Name, body
 	}
 	switch at := rnd.IntN(len(body)); rnd.IntN(12) {
 	case 0:
@@ -196,13 +252,14 @@ func nearlyRight(rnd *rand.Rand, junk string) (*wire.Model, string) {
 	case 4:
 		body += "&" + url.QueryEscape(junk) + "=" + junk
 	}
-	return m, body
+	return m, op.Name, body
 }
 
 // A writer writes the members of an input into a form.
 type writer struct {
 	*rand.Rand
 	junk string
+	ids  map[string][]string
 	form url.Values
 	odd  bool // writes junk, too
 }
@@ -275,7 +332,11 @@ func (w *writer) text(path, name string, d demands) {
 	if d.enum != nil {
 		s = d.enum[w.IntN(len(d.enum))]
 	}
-	if likely := named[name]; likely != nil && w.IntN(5) > 0 {
+	likely := named[name]
+	if likely == nil {
+		likely = w.ids[name]
+	}
+	if likely != nil && w.IntN(5) > 0 {
 		s = likely[w.IntN(len(likely))]
 	}
 	switch {

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/url"
@@ -16,11 +18,12 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	iamapi "github.com/iamd-dev/iamd/internal/aws/iam/api"
+	orgapi "github.com/iamd-dev/iamd/internal/aws/organizations/api"
 	stsapi "github.com/iamd-dev/iamd/internal/aws/sts/api"
 	"github.com/iamd-dev/iamd/internal/wire"
 )
 
-// Every parameter of every operation of IAM and STS, in every way in which it breaks
+// Every parameter of every operation of IAM, STS and Organizations, in every way in which it breaks
 // what the model demands of it: the answer is AWS's text, nothing is changed, and the
 // refusal is recorded. What is expected is made here from the constraint, in AWS's
 // words, and not by the code that checks.
@@ -30,7 +33,7 @@ func TestParameters(t *testing.T) {
 	root := h.roots[ours]
 	w := h.watch(root)
 	var all []spoiled
-	for _, m := range []*wire.Model{iamapi.Model, stsapi.Model} {
+	for _, m := range []*wire.Model{iamapi.Model, stsapi.Model, orgapi.Model} {
 		for _, op := range m.Operations {
 			form := url.Values{"Action": {op.Name}, "Version": {m.Version}}
 			p := &parameters{echo: !m.Quiet}
@@ -40,7 +43,7 @@ func TestParameters(t *testing.T) {
 			}
 			p.members("", "", op.In)
 			for _, c := range append(p.cases, pairs(p.cases)...) {
-				c.service, c.operation, c.form, c.actor = m.SigningName, op.Name, form, root
+				c.model, c.operation, c.in, c.form, c.actor = m, op.Name, op.In, form, root
 				if op.Unsigned {
 					c.actor = actor{}
 				}
@@ -55,13 +58,13 @@ func TestParameters(t *testing.T) {
 	for range 64 { // at once, for every record is synced
 		wg.Go(func() {
 			for c := range next {
-				a := h.form(c.actor, c.service, c.sent())
+				a := c.send(h)
 				if a.code == "NotImplemented" {
 					continue
 				}
 				code, messages := c.want()
-				if got := html.UnescapeString(a.message); a.status != 400 || a.code != code || !slices.Contains(messages, got) {
-					t.Errorf("%s:%s with %s\nanswers %d %s: %s\nwant    400 %s: %s", c.service, c.operation, c.what, a.status, a.code, got, code, messages[0])
+				if got := a.message; a.status != 400 || a.code != code || messages != nil && !slices.Contains(messages, got) {
+					t.Errorf("%s:%s with %s\nanswers %d %s: %s\nwant    400 %s: %v", c.model.Name, c.operation, c.what, a.status, a.code, got, code, messages)
 				}
 				mu.Lock()
 				answered[a.requestID] = c
@@ -96,7 +99,7 @@ func TestParameters(t *testing.T) {
 		r := record{*e, string(e.Raw)}
 		code, messages := c.want()
 		message, _ := r.member(t, "errorMessage").(string)
-		told := slices.ContainsFunc(messages, func(m string) bool { // CloudTrail cuts at 1,024 bytes
+		told := messages == nil || slices.ContainsFunc(messages, func(m string) bool { // CloudTrail cuts at 1,024 bytes
 			return m == message || len(m) > 1024 && len(message) > 1000 && strings.HasPrefix(m, message)
 		})
 		if e.EventName != c.operation || e.ErrorCode != code || !told || r.member(t, "responseElements") != nil {
@@ -112,13 +115,15 @@ func TestParameters(t *testing.T) {
 
 // A spoiled call breaks one constraint, or two.
 type spoiled struct {
-	service, operation string
-	actor              actor
-	form               url.Values // of a valid call
-	what               string
-	member             string           // of the input: "Tags.member.1.Key"
-	around             func(url.Values) // makes what the member stands in
-	change             []func(url.Values)
+	model     *wire.Model
+	operation string
+	in        reflect.Type
+	actor     actor
+	form      url.Values // of a valid call
+	what      string
+	member    string           // of the input: "Tags.member.1.Key"
+	around    func(url.Values) // makes what the member stands in
+	change    []func(url.Values)
 
 	faults    []string // what AWS says of each: "Value at 'x' failed to satisfy constraint: ..."
 	sentence  string   // IAM's sentence in place of a pattern
@@ -126,8 +131,80 @@ type spoiled struct {
 	malformed bool     // what cannot be read at all has no words
 }
 
+// send makes the call: as a form, or with the form's content as JSON.
+func (c spoiled) send(h *site) reply {
+	form := c.sent()
+	if c.model.Protocol == wire.Query {
+		a := h.form(c.actor, c.model.SigningName, form.Encode())
+		a.message = html.UnescapeString(a.message)
+		return a
+	}
+	form.Del("Action")
+	form.Del("Version")
+	body, err := json.Marshal(asJSON(form, "", c.in))
+	if err != nil {
+		h.t.Error(err)
+	}
+	return h.target(c.actor, c.model, c.operation, string(body))
+}
+
+// asJSON is what a form says below a path, as the members of a JSON object.
+func asJSON(form url.Values, path string, t reflect.Type) map[string]any {
+	object := map[string]any{}
+	for f := range t.Fields() {
+		name, _ := onWire(f)
+		at := path + name
+		var below []string // the keys of elements
+		deep := false
+		for key := range form {
+			if rest, ok := strings.CutPrefix(key, at+"."); ok {
+				deep = true
+				if rest, ok = strings.CutPrefix(rest, "member."); ok {
+					element, _, _ := strings.Cut(rest, ".")
+					below = append(below, element)
+				}
+			}
+		}
+		value, exact := form[at]
+		kind := plain(f.Type)
+		list := kind.Kind() == reflect.Slice && !isBlob(kind)
+		switch {
+		case exact && (!list || value[0] != ""):
+			object[name] = asScalar(value[0], kind)
+		case exact:
+			object[name] = []any{}
+		case deep && kind.Kind() == reflect.Struct:
+			object[name] = asJSON(form, at+".", kind)
+		case deep && list && slices.Contains(below, "a"): // no list at all
+			object[name] = map[string]any{"a": "x"}
+		case deep && list:
+			slices.SortFunc(below, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+			elements := []any{}
+			for _, element := range slices.Compact(below) {
+				e := at + ".member." + element
+				if inner := plain(kind.Elem()); inner.Kind() == reflect.Struct {
+					elements = append(elements, asJSON(form, e+".", inner))
+				} else {
+					elements = append(elements, asScalar(form.Get(e), inner))
+				}
+			}
+			object[name] = elements
+		}
+	}
+	return object
+}
+
+// asScalar is a text as a JSON value of a type, or a string where it is no such value.
+func asScalar(text string, t reflect.Type) any {
+	var v any
+	if t.Kind() != reflect.String && json.Unmarshal([]byte(text), &v) == nil {
+		return json.RawMessage(text)
+	}
+	return text
+}
+
 // sent is the form of the call.
-func (c spoiled) sent() string {
+func (c spoiled) sent() url.Values {
 	form := url.Values{}
 	for name, value := range c.form {
 		form[name] = slices.Clone(value)
@@ -136,11 +213,38 @@ func (c spoiled) sent() string {
 	for _, change := range c.change {
 		change(form)
 	}
-	return form.Encode()
+	return form
 }
 
-// want is the error that AWS answers with. Several faults may stand in any order.
+// reasons are what Organizations says of a fault, by the words of the others.
+var reasons = []struct{ fault, text string }{
+	{"Member must not be null", "You must include a value for all required parameters."},
+	{"Member must have length less than", "You provided a string parameter that is longer than allowed."},
+	{"Member must have length greater than", "You provided a string parameter that is shorter than allowed."},
+	{"Member must have value less than", "You provided a numeric parameter that has a larger value than allowed."},
+	{"Member must have value greater than", "You provided a numeric parameter that has a smaller value than allowed."},
+	{"Member must satisfy regular expression pattern", "You provided a value that does not match the required pattern."},
+	{"Member must satisfy enum value set", "You specified an invalid value."},
+	{"Member must satisfy constraint", "You provided a list to a parameter that contains at least one invalid value."},
+}
+
+// want is the error that AWS answers with. Several faults may stand in any order, and
+// Organizations tells of one.
 func (c spoiled) want() (code string, messages []string) {
+	if c.model.Protocol != wire.Query {
+		for _, fault := range c.faults {
+			_, fault, _ = strings.Cut(fault, "constraint: ")
+			for _, r := range reasons {
+				if strings.HasPrefix(fault, r.fault) {
+					messages = append(messages, r.text)
+				}
+			}
+		}
+		if c.malformed {
+			return "SerializationException", nil
+		}
+		return "InvalidInputException", messages
+	}
 	switch n := len(c.faults); {
 	case c.malformed:
 		return "MalformedInput", []string{""}
@@ -247,7 +351,8 @@ func (d demands) keeps(s string) bool {
 // seeds are beginnings of values of all kinds; one of them, made as long as need be,
 // suits every pattern.
 var seeds = []string{"a", "1", "/", "/a/", "v1", "123456", "111122223333", "arn:aws:iam::111122223333:role/a", "https://a.example/", "arn:aws:iam:",
-	"example.com", "a-b", "AB", "o-aaaaaaaaaa/r-aaaa", "2026"}
+	"example.com", "a-b", "AB", "o-aaaaaaaaaa/r-aaaa", "p-aaaaaaaa", "h-aaaaaaaa", "r-aaaa", "rt-aaaaaaaa", "ou-aaaa-aaaaaaaa",
+	"car-aaaaaaaa", "a@a.aa", "2026"}
 
 // text is a value of n characters, or as few as may be for n < 0, that keeps all
 // demands but that on its length.

@@ -243,6 +243,26 @@ func (h *site) form(a actor, service, body string) reply {
 	return h.do(a, service, r, []byte(body))
 }
 
+// target calls an operation of a JSON service.
+func (h *site) target(a actor, m *wire.Model, operation, body string) reply {
+	h.t.Helper()
+	r := h.request("POST", "/", body)
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", m.TargetPrefix+"."+operation)
+	answer := h.do(a, m.SigningName, r, []byte(body))
+	if answer.status != 200 {
+		var e struct {
+			Type    string `json:"__type"`
+			Message string
+		}
+		if err := json.Unmarshal([]byte(answer.body), &e); err != nil {
+			h.t.Errorf("the error is no JSON: %v\n%s", err, answer.body)
+		}
+		answer.code, answer.message = e.Type, e.Message
+	}
+	return answer
+}
+
 // s3 makes a call of S3. Headers are NAME, VALUE, ...
 func (h *site) s3(a actor, method, target, body string, headers ...string) reply {
 	h.t.Helper()
