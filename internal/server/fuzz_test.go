@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"encoding/json"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -39,7 +40,44 @@ func FuzzForm(f *testing.F) {
 		r := h.request("POST", "/", form)
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		sign(h.roots[ours], service, r, form, time.Now())
-		sound(t, h.from("127.0.0.1:1", r))
+		before := h.changes.n.Load()
+		a := h.from("127.0.0.1:1", r)
+		sound(t, a)
+		if err := isAnswer(a); err != nil {
+			t.Errorf("%v: %s", err, a.body)
+		}
+		if a.status != 200 && h.changes.n.Load() != before {
+			t.Errorf("refused with %d %s, it changed the state", a.status, a.code)
+		}
+	})
+}
+
+// The same for the JSON of Organizations, any operation and any body.
+func FuzzTarget(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"CreateOrganization", `{"FeatureSet":"ALL"}`}, {"CreateAccount", `{"Email":"a@example.com","AccountName":"a","Tags":[{"Key":"k","Value":"v"}]}`},
+		{"CreatePolicy", `{"Name":"p","Description":"","Type":"SERVICE_CONTROL_POLICY","Content":"{\"Version\":\"2012-10-17\",\"Statement\":[]}"}`},
+		{"AttachPolicy", `{"PolicyId":"p-FullAWSAccess","TargetId":"r-aaaa"}`}, {"ListAccounts", `{"MaxResults":1,"NextToken":"x"}`}, {"ListRoots", ``}, {"MoveAccount", `{"AccountId":null}`},
+		{"TagResource", `{"ResourceId":"111122223333","Tags":[{"Key":"a","Value":"b"},{}]}`}, {"DescribeOrganization", `[]`}, {"InviteAccountToOrganization", `{"Target":{"Id":"444455556666","Type":"ACCOUNT"}}`},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	h := open(f, nil)
+	f.Fuzz(func(t *testing.T, operation, body string) {
+		h := *h
+		h.t = t
+		r := h.request("POST", "/", body)
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", "AWSOrganizationsV20161128."+operation)
+		sign(h.roots[ours], "organizations", r, body, time.Now())
+		before := h.changes.n.Load()
+		a := h.from("127.0.0.1:1", r)
+		if a.status >= 500 && a.status != 501 && a.status != 503 || a.requestID == "" || a.body != "" && !json.Valid([]byte(a.body)) {
+			t.Errorf("answered %d %s", a.status, a.body)
+		}
+		if a.status != 200 && h.changes.n.Load() != before {
+			t.Errorf("refused with %d %s, it changed the state", a.status, a.body)
+		}
 	})
 }
 
