@@ -19,6 +19,8 @@
 //
 // Nothing here allocates except [New], and nothing here needs more time than the
 // length of the pattern times the length of the text, whatever they are.
+//
+// The package is for other programs, too, and is kept as package policy says.
 package arn
 
 import (

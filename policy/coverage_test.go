@@ -18,6 +18,13 @@ func TestCoveragePage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Which keys a request has is not the language's: package authz holds that section.
+	before, keys, found := strings.Cut(string(page), "## Condition keys that every request may have\n")
+	_, after, more := strings.Cut(keys, "\n## ")
+	if !found || !more {
+		t.Fatal("the page has no section of condition keys")
+	}
+	page = []byte(before + "\n## " + after)
 	cases := map[string]string{} // "conditions/dates": the policy
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil {

@@ -6,6 +6,33 @@ import (
 	"github.com/iamd-dev/iamd/policy"
 )
 
+// The whole of an engine in ten lines: may this caller do this?
+func Example_embedded() {
+	p, err := policy.Parse([]byte(`{"Version": "2012-10-17", "Statement": {
+		"Effect": "Allow", "Action": "app:Read*", "Resource": "arn:aws:app:::doc/${aws:username}/*"}}`))
+	if err != nil {
+		panic(err)
+	}
+	program := policy.Compile(p) // once: it is safe for use by many goroutines
+	answer := program.Evaluate(&policy.Request{Action: "app:ReadPage", Resource: "arn:aws:app:::doc/alice/1",
+		Context: policy.Keys{"aws:username": policy.String("alice")}}, nil)
+	fmt.Println(answer.Allowed && !answer.Denied)
+	// Output: true
+}
+
+// A fault is told with its place, and with what was meant.
+func ExampleValidate() {
+	for _, f := range policy.Validate([]byte(`{
+  "Version": "2012-10-17",
+  "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", "Condition": {"StringEqual": {"aws:username": "alice"}}}
+}`), policy.Identity, nil) {
+		if f.Type == policy.TypeError {
+			fmt.Printf("line %d, column %d: %s\n", f.Line, f.Column, f.Code)
+		}
+	}
+	// Output: line 3, column 93: INVALID_CONDITION_OPERATOR
+}
+
 func Example() {
 	p, err := policy.Parse([]byte(`{
 		"Version": "2012-10-17",

@@ -60,6 +60,17 @@
 //   - Resource patterns are compared with ARNs part by part; a pattern of fewer
 //     than six parts, such as arn:aws:ec2, is filled up with stars. The resource
 //     "*" of an action without resources is matched only by a Resource of "*".
+//
+// # What is kept
+//
+// This package and package arn are for other programs, too, and import nothing but
+// the standard library and each other. Until version 1 of the module a change that
+// breaks a caller is told in the release notes, with what to write instead; from then
+// on there is none, as the Go module system has it. What is promised from now on: the
+// answer to a request changes only where AWS's does, or where it was wrong and a test
+// is added that says so; a document that was accepted is not refused later, nor what
+// is not understood let through; the JSON form of a [Trace] gets new members and loses
+// none; the codes of findings are AWS's. Texts of errors and of notes may change.
 package policy
 
 import (

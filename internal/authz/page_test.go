@@ -55,3 +55,36 @@ func TestExplanationPage(t *testing.T) {
 		}
 	}
 }
+
+// docs/policy-coverage.md lists every global condition key with the files that have
+// cases of it.
+func TestKeysOnCoveragePage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/policy-coverage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "## Condition keys that every request may have\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	listed := map[string]bool{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "`")
+		if len(cells) < 5 || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		key := strings.TrimSuffix(cells[1], "*")
+		listed[cells[1]] = true
+		for i := 3; i < len(cells); i += 2 {
+			text, err := os.ReadFile("../../" + cells[i])
+			if err != nil {
+				t.Error(err)
+			} else if !strings.Contains(strings.ToLower(string(text)), strings.ToLower(key)) {
+				t.Errorf("%s has no case of %s", cells[i], key)
+			}
+		}
+	}
+	for i := range globalKeys {
+		if !listed[globalKeys[i].name] {
+			t.Errorf("%s is not on the page", globalKeys[i].name)
+		}
+	}
+}
