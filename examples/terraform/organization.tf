@@ -6,6 +6,11 @@ resource "aws_organizations_organization" "all" {
   enabled_policy_types          = concat(["SERVICE_CONTROL_POLICY", "RESOURCE_CONTROL_POLICY"], local.production ? ["TAG_POLICY"] : [])
 }
 
+resource "aws_iam_organizations_features" "root" {
+  enabled_features = concat(["RootCredentialsManagement"], local.production ? ["RootSessions"] : [])
+  depends_on       = [aws_organizations_organization.all]
+}
+
 resource "aws_organizations_organizational_unit" "workloads" {
   name      = "workloads-${var.stage}"
   parent_id = aws_organizations_organization.all.roots[0].id

@@ -483,8 +483,7 @@ def organization(c, member, iam, sts):
         check(name, len(list(c.get_paginator(name).paginate(**parameters))) == 1)
         left.discard(name)
 
-    if serves("EnableOrganizationsRootSessions"):
-        root_access(c, iam, sts)
+    root_access(c, iam, sts)
 
     # And away.
     c.delete_resource_policy()
