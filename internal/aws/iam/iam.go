@@ -184,6 +184,9 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.enableOrganizationsRootSessions, service.Any),
 		service.Handle(s.disableOrganizationsRootSessions, service.Any),
 		service.Handle(s.listOrganizationsFeatures, service.Any),
+		service.Handle(s.generateOrganizationsAccessReport, service.ARN("arn:aws:iam::{account}:access-report/{EntityPath}"),
+			service.Key("iam:OrganizationsPolicyId", "{OrganizationsPolicyId}")),
+		service.Handle(s.getOrganizationsAccessReport, service.Any),
 
 		service.Handle(s.simulateCustomPolicy, service.Any),
 		service.Handle(s.simulatePrincipalPolicy, policySource, sourceChecked[api.SimulatePrincipalPolicyInput]()),
@@ -231,7 +234,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports}
+	return []store.Checker{usages, deletions, jobs, organizationJobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the
