@@ -180,6 +180,15 @@ func delegated[In, Out any](f handler[In, Out], on targets, ofType policyTypes, 
 	about := on(input)
 	_, verb, _ := strings.Cut(string(action), ":")
 	reads := strings.HasPrefix(verb, "List") || strings.HasPrefix(verb, "Describe")
+	actions := func(*In) []policy.Action { return []policy.Action{action} }
+	if tags, ok := input.FieldByName("Tags"); ok { // to tag what is made is delegated by itself
+		actions = func(in *In) []policy.Action {
+			if reflect.ValueOf(in).Elem().FieldByIndex(tags.Index).Len() == 0 {
+				return []policy.Action{action}
+			}
+			return []policy.Action{action, "organizations:TagResource"}
+		}
+	}
 	typeOf := func(store.Reader, *identity.Organization, any) string { return "" }
 	if ofType != nil {
 		typeOf = ofType(input)
@@ -205,11 +214,13 @@ func delegated[In, Out any](f handler[In, Out], on targets, ofType policyTypes, 
 		}
 		for _, t := range about(c, o, in) {
 			a := t.ARN
-			if a == "*" { // the resource policy hangs on the organisation
+			if a.Account() != o.Management { // "*", or one of AWS's policies, which are everybody's: the resource policy hangs on the organisation
 				a = organizationARN(o)
 			}
-			if c.Authorize(action, a, pairs...) != nil {
-				return nil, notPermitted()
+			for _, needed := range actions(in) {
+				if c.Authorize(needed, a, pairs...) != nil {
+					return nil, notPermitted()
+				}
 			}
 		}
 		return f(ctx, c, o, in)
