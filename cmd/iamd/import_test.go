@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iamd-dev/iamd/internal/awstest"
+	"github.com/iamd-dev/iamd/internal/identity"
 )
 
 const importedAccount = "111122223333"
@@ -153,6 +154,21 @@ func TestImportTakesWhatIsPrinted(t *testing.T) {
 	}
 }
 
+// A unique id tells its account, and trust policies keep their principals by it: nobody
+// takes over the trust in one who was deleted in another account.
+func TestImportedIDsAreOfTheAccount(t *testing.T) {
+	t.Parallel()
+	_, run := housed(t, importedAccount)
+	id := identity.NewID(identity.UserPrefix, "999988887777")
+	_, errs, err := run(`{"UserDetailList": [{"UserName": "a", "UserId": "`+id+`"}]}`, "import", "-")
+	if err != nil || !strings.Contains(errs, "note: user a its unique id "+id+" is one of account 999988887777") {
+		t.Errorf("%v\n%s", err, errs)
+	}
+	if exported, _, err := run("", "export"); err != nil || !strings.Contains(exported, `"UserName": "a"`) || strings.Contains(exported, id) {
+		t.Errorf("%v\n%s", err, exported)
+	}
+}
+
 // What is wrong is told item by item, all of it, and then nothing is imported.
 func TestImportTellsWhatIsWrong(t *testing.T) {
 	t.Parallel()
@@ -196,6 +212,8 @@ func TestImportTellsWhatIsWrong(t *testing.T) {
 		{`{"RoleDetailList":[{"RoleName":"r","AssumeRolePolicyDocument":` + trust(`{"AWS":"arn:aws:iam::111122223333:user/a"}`) + `}]}`, `trust policy of role r Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:user/a"`},
 		{`{"RoleDetailList":[{"RoleName":"r","AssumeRolePolicyDocument":` + trust(`{"Service":"nowhere"}`) + `}]}`, `trust policy of role r Invalid principal in policy: "SERVICE":"nowhere"`},
 		{`{"RoleDetailList":[{"RoleName":"r","InstanceProfileList":[{"InstanceProfileName":"i","Roles":[{"RoleName":"x"}]}],"AssumeRolePolicyDocument":` + trust(`"*"`) + `}]}`, "instance profile i has another role than r"},
+		{`{"RoleDetailList":[{"RoleName":"r","Path":"/aws-service-role/x/","AssumeRolePolicyDocument":` + trust(`{"AWS":"111122223333"}`) + `}]}`, "trust policy of role r lets in others than services"},
+		{`{"RoleDetailList":[{"RoleName":"r","Path":"/aws-service-role/x/","AssumeRolePolicyDocument":` + trust(`{"Service":"ec2.amazonaws.com","AWS":"*"}`) + `}]}`, "trust policy of role r lets in others than services"},
 		{`{"Policies":[{"PolicyName":"p","DefaultVersionId":"v2","PolicyVersionList":[{"VersionId":"v1","Document":` + doc + `}]}]}`, `policy p has the default version "v2", whose document the file does not have`},
 		{`{"Policies":[{"PolicyName":"p","DefaultVersionId":"v1","PolicyVersionList":[{"VersionId":"1","Document":` + doc + `}]}]}`, "version 1 of policy p has an id that is none"},
 		{`{"Policies":[{"PolicyName":"p","DefaultVersionId":"v10","PolicyVersionList":[` + many(6, `{"VersionId":"v1#","Document":`+doc+`}`) + `]}]}`, "policy p has 6 versions: the quota is 5"},

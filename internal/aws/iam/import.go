@@ -305,6 +305,10 @@ func (p *plan) id(item, given, prefix string) string {
 	if identity.IDs.Get(p.state, given) != nil {
 		id = identity.NewID(prefix, p.account)
 		p.note(item, "its unique id %s is taken here: it has %s", given, id)
+	} else if of, known := identity.AccountOfID(given); known && of != p.account {
+		// Trust policies of other accounts may still name one who was deleted there.
+		id = identity.NewID(prefix, p.account)
+		p.note(item, "its unique id %s is one of account %s: it has %s", given, of, id)
 	}
 	p.ids[given] = id
 	return id
@@ -559,7 +563,19 @@ func (p *plan) trust(d *RoleDetails) {
 		p.must(item, err)
 		return
 	}
-	p.roles[i].Trust = document
+	if p.roles[i].Trust = document; p.roles[i].ServiceLinked() && !forServices(p.roles[i]) {
+		p.problem(item, "lets in others than services, and the role is a service-linked one, which no policy of an organisation limits")
+	}
+}
+
+// forServices reports whether the trust policy of a role lets in services alone.
+func forServices(r *identity.Role) bool {
+	for _, s := range r.Trust.Policy().Statements {
+		if s.Effect == "Allow" && (len(s.Principal) == 0 || slices.ContainsFunc(s.Principal, func(who policy.Name) bool { return who.Kind != "Service" })) {
+			return false
+		}
+	}
+	return true
 }
 
 // What one Update may write, with room for what it reads besides.
