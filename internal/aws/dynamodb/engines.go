@@ -79,7 +79,7 @@ func FindProgram() string {
 func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, error) {
 	if e.Program == "" {
 		return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd has no DynamoDB engine: install dynoxide with scripts/install-dynoxide " +
-			"or name it with --dynamodb-engine, or name an endpoint in the configuration's upstreams."}
+			"or name it with --dynamodb-engine."}
 	}
 	if !validRegion.MatchString(region) { // it becomes a directory's name
 		return nil, api.Validation("%s is not a region", region)

@@ -11,9 +11,10 @@
 //
 // The words:
 //
-//   - A kind is one of the five kinds of entity, with what the operations that
-//     repeat for several kinds need to know of it: see kinds.go. What a row is about is in resources.go. Tags, inline
-//     policies, attachments and boundaries are written once, over kinds.
+//   - A kind is one of the kinds of entity, with what the operations that repeat for
+//     several kinds need to know of it: see kinds.go. What a row is about is in
+//     resources.go. Tags, inline policies, attachments and boundaries are written
+//     once, over kinds.
 //   - A holder is who has credentials, a user or the root of an account; a credential
 //     is a kind of credential of which one can have some: see holders.go.
 //   - A view is an entity as one operation shows it: AWS leaves different members
@@ -35,8 +36,8 @@
 //
 // # What is not here
 //
-// What belongs to organisations, and delegation requests; declined.txt tells why, one
-// line each.
+// The access report of an organisation, tokens for other providers, and delegation
+// requests; declined.txt tells why, one line each.
 package iam
 
 import (
