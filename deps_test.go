@@ -41,6 +41,10 @@ const order = `
 	identity, wire, reference < service < authz < audit < server
 	sigv4 < server
 
+	# Tokens that vouch for who is here: what signs them, and what publishes its keys.
+	identity < outbound
+	outbound < aws/iam, aws/sts, server
+
 	# A service sees the table that it fills in, and never another service, the decision
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
@@ -73,7 +77,7 @@ const outside = `
 	golang.org/x/crypto              aws/iam
 
 	# What identity providers sign.
-	github.com/go-jose/go-jose/v4    webidentity awstest
+	github.com/go-jose/go-jose/v4    webidentity outbound awstest
 	github.com/russellhaering/goxmldsig  saml saml/samltest
 	github.com/crewjam/saml          saml saml/samltest
 	github.com/beevik/etree          saml saml/samltest

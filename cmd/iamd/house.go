@@ -17,6 +17,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
@@ -30,6 +31,7 @@ type house struct {
 	log     *slog.Logger
 	db      *store.DB
 	keyring *identity.Keyring
+	issuer  *outbound.Issuer
 	objects *data.DB          // nil in a cluster
 	engines *dynamodb.Engines // nil in a cluster
 	audit   *audit.Log
@@ -37,7 +39,7 @@ type house struct {
 	lock    *os.File // of the data directory; nil where the log has it
 }
 
-const rotateEvery = time.Hour // looks at the sealing keys, which are renewed daily
+const rotateEvery = time.Hour // looks at the sealing keys, which are renewed daily, and at those that sign tokens
 
 // openHouse opens the data directory, making what is not there yet: itself, the
 // accounts, their root keys and the credentials file. It is the only one who has
@@ -75,6 +77,10 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := h.keyring.Rotate(ctx, h.db, time.Now()); err != nil {
 		return nil, err
 	}
+	h.issuer = &outbound.Issuer{DB: h.db, Vault: vault, Base: s.externalURL}
+	if err := h.issuer.Rotate(ctx, time.Now(), false); err != nil {
+		return nil, err
+	}
 	accounts := s.accounts
 	if len(accounts) == 0 && h.empty() {
 		accounts = []string{defaultAccount}
@@ -107,6 +113,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		Services:       services,
 		Audit:          h.audit,
 		Decisions:      h.reasons,
+		Issuer:         h.issuer,
 		Log:            log,
 		TrustedProxies: s.proxies,
 		Hosts:          s.hosts,
@@ -167,6 +174,9 @@ func (h *house) keep(ctx context.Context) {
 		case now := <-tick.C:
 			if err := h.keyring.Rotate(ctx, h.db, now); err != nil && ctx.Err() == nil {
 				h.log.Error("renewing the sealing key", "error", err)
+			}
+			if err := h.issuer.Rotate(ctx, now, false); err != nil && ctx.Err() == nil {
+				h.log.Error("renewing the keys that sign tokens", "error", err)
 			}
 		}
 	}

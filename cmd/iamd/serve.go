@@ -135,6 +135,9 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 		return fmt.Errorf("opening %s: %w", s.listen, err)
 	}
 	url := s.url(listener.Addr())
+	if h.issuer.Base == "" {
+		h.issuer.Base = url
+	}
 	if certificates != nil {
 		listener = tls.NewListener(listener, certificates)
 	} else if a, err := netip.ParseAddrPort(listener.Addr().String()); err == nil && !a.Addr().IsLoopback() {

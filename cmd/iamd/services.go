@@ -12,6 +12,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -19,17 +20,17 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables())
 }
 
 // services are the AWS services that the program serves.
 func services(h *house, s *settings) ([]*service.Service, error) {
 	issuers := &webidentity.Issuers{Trusted: s.trustedIssuers}
-	entities := &iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}
+	entities := &iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers, Issuer: h.issuer}
 	all := []*service.Service{
 		entities.AWS(),
 		entities.Imports(),
-		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers, Issuer: h.issuer}).AWS(),
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 	}

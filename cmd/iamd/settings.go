@@ -35,6 +35,7 @@ type settings struct {
 	trustedProxies   []string
 	hosts            []string
 	trustedIssuers   []string
+	externalURL      string
 	metricsTokenFile string
 	auditSync        string
 	auditRetention   int    // days
@@ -72,6 +73,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.tlsKey, "tls-key", "", "and its private key in `FILE` (PEM)")
 	fs.StringSliceVar(&s.trustedProxies, "trusted-proxies", nil, "believe X-Forwarded-For and X-Forwarded-Proto of these `ADDRESSES` (192.0.2.7 or 10.0.0.0/8)")
 	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`, which replace the default; b.s3.anything is found without")
+	fs.StringVar(&s.externalURL, "external-url", "", "be reached by others at `URL`, which the tokens of outbound web identity federation name (default where it listens)")
 	fs.StringSliceVar(&s.trustedIssuers, "trusted-issuers", nil, "ask these `ISSUERS` of web identity tokens for their keys although they speak http or are on this machine or a private network (http://127.0.0.1:8080); accounts still have to register them")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.dynamodbEngine, "dynamodb-engine", dynamodb.FindProgram(), "keep DynamoDB's tables with this dynoxide `PROGRAM`, which scripts/install-dynoxide installs; without one DynamoDB is not served")
@@ -233,6 +235,13 @@ func (s *settings) check(getenv func(string) string) error {
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		s.proxies = append(s.proxies, prefix.Masked())
+	}
+	if s.externalURL != "" {
+		u, err := url.Parse(s.externalURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+			return wrong("--external-url %q is not a URL such as https://iamd.example.com", s.externalURL)
+		}
+		s.externalURL = strings.TrimRight(s.externalURL, "/")
 	}
 	for _, issuer := range s.trustedIssuers {
 		u, err := url.Parse(issuer)

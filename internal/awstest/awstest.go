@@ -166,6 +166,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
@@ -181,8 +182,11 @@ type Server struct {
 	Dir     string // its data directory: audit, s3
 	DB      *store.DB
 	Keyring *identity.Keyring
+	// Outbound signs the tokens of accounts that vouch for their principals.
+	Outbound *outbound.Issuer
 
 	t        testing.TB
+	vault    *identity.Vault
 	log      store.Log // memory, which outlives a restart
 	accounts []string
 	roots    map[string]identity.RootKey
@@ -212,6 +216,7 @@ func Start(t testing.TB, accounts ...string) *Server {
 	s := &Server{
 		Dir:      t.TempDir(),
 		Keyring:  identity.NewKeyring(vault),
+		vault:    vault,
 		t:        t,
 		log:      store.NewMemory(),
 		accounts: accounts,
@@ -247,13 +252,17 @@ func Start(t testing.TB, accounts ...string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
 		return err
 	}
+	s.Outbound = &outbound.Issuer{DB: s.DB, Vault: s.vault, Base: s.URL}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
+		return err
+	}
+	if err := s.Outbound.Rotate(ctx, s.Now(), false); err != nil {
 		return err
 	}
 	roots, err := identity.EnsureAccounts(ctx, s.DB, s.Keyring, s.accounts, nil, s.Now())
@@ -278,14 +287,14 @@ func (s *Server) open() error {
 	}
 	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
 	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}
-	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers}
+	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
 		Services: []*service.Service{
 			entities.AWS(),
 			entities.Imports(),
-			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers, Issuer: s.Outbound}).AWS(),
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
@@ -293,6 +302,7 @@ func (s *Server) open() error {
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,
+		Issuer:         s.Outbound,
 		Log:            slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Now:            s.Now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},

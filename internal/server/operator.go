@@ -13,9 +13,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/iamd-dev/iamd/internal/outbound"
 )
 
-// serveOperator answers what is for the operator and not for AWS clients. Such a
+// serveOperator answers what is for the operator, or for everybody, and not for AWS clients. Such a
 // request carries no signature, so that a bucket of the same name stays reachable.
 func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.RawQuery != "" {
@@ -40,9 +42,28 @@ func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 		}
 		s.metrics.handler.ServeHTTP(w, r)
 	default:
-		return false
+		if s.Issuer == nil || !strings.HasPrefix(r.URL.Path, outbound.Prefix) {
+			return false
+		}
+		s.serveIssuer(w, r)
 	}
 	return true
+}
+
+// keepDocuments is how long verifiers may keep what an issuer publishes: much shorter
+// than a key is published before it signs.
+const keepDocuments = "public, max-age=3600"
+
+// serveIssuer answers what everybody may know of an account that issues tokens.
+func (s *Server) serveIssuer(w http.ResponseWriter, r *http.Request) {
+	document, ok := s.Issuer.Document(s.DB.View(), r.URL.Path)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", keepDocuments)
+	w.Write(document)
 }
 
 func (s *Server) mayReadMetrics(r *http.Request) bool {

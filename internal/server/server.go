@@ -37,6 +37,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/sigv4"
 	"github.com/iamd-dev/iamd/internal/store"
@@ -61,6 +62,9 @@ type Config struct {
 	Decisions *audit.Decisions
 	Log       *slog.Logger     // nil: nothing is logged
 	Now       func() time.Time // nil: time.Now
+
+	// Issuer publishes the keys of accounts that issue tokens. nil: nothing is published.
+	Issuer *outbound.Issuer
 
 	// TrustedProxies are those whose X-Forwarded-For and X-Forwarded-Proto are
 	// believed. Empty: nobody's.

@@ -49,6 +49,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -58,6 +59,7 @@ import (
 type Service struct {
 	DB      *store.DB
 	Keyring *identity.Keyring
+	Issuer  *outbound.Issuer
 	Quotas  Quotas // the zero value is DefaultQuotas()
 
 	hashes chan struct{} // holds as many as passwords are hashed at once
@@ -202,6 +204,10 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getServiceLastAccessedDetails, service.Any),
 		service.Handle(s.getServiceLastAccessedDetailsWithEntities, service.Any),
 		service.Handle(s.listPoliciesGrantingServiceAccess, accessReport),
+
+		service.Handle(s.enableOutboundWebIdentityFederation, service.Any),
+		service.Handle(s.disableOutboundWebIdentityFederation, service.Any),
+		service.Handle(s.getOutboundWebIdentityFederationInfo, service.Any),
 	}
 	rows = append(rows, tagging[api.TagUserInput, api.UntagUserInput, api.ListUserTagsInput, api.ListUserTagsOutput](s, users)...)
 	rows = append(rows, tagging[api.TagRoleInput, api.UntagRoleInput, api.ListRoleTagsInput, api.ListRoleTagsOutput](s, roles)...)

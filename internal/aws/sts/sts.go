@@ -25,6 +25,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/sts/api"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -44,6 +45,8 @@ type Service struct {
 	Managed func(store.Reader, arn.ARN) identity.Document
 	// Issuers finds the keys that verify web identity tokens.
 	Issuers *webidentity.Issuers
+	// Issuer signs the tokens in which an account vouches for its principals.
+	Issuer *outbound.Issuer
 }
 
 // AWS returns the service's operations.
@@ -72,6 +75,10 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getFederationToken, federatedUser, service.Before(s.checkGetFederationToken), service.Tags("Tags"),
 			service.Also("sts:TagSession", nil, service.When("Tags"), service.Tags("Tags"))),
 		service.Open(s.getSessionToken, service.Before(s.checkGetSessionToken), service.MFA(s.spendCode)),
+		service.Handle(s.getWebIdentityToken, service.Any, service.Before(s.checkGetWebIdentityToken), service.Tags("Tags"),
+			service.KeyOf("sts:IdentityTokenAudience", tokenAudience), service.KeyOf("sts:DurationSeconds", tokenDuration),
+			service.Key("sts:SigningAlgorithm", "{SigningAlgorithm}"),
+			service.Also("sts:TagGetWebIdentityToken", nil, service.When("Tags"), service.Tags("Tags"))),
 		service.Open(s.getCallerIdentity),
 		service.Handle(s.getAccessKeyInfo, service.Any),
 		service.Handle(s.decodeAuthorizationMessage, service.Any),
