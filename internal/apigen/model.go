@@ -5,14 +5,17 @@ import (
 	"compress/gzip"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-//go:embed models/*.json.gz
+//go:embed models/*.json.gz models/*.additions.json
 var models embed.FS
 
 // apiModel is the part of a botocore service-2.json that we read. The same types
@@ -173,7 +176,7 @@ func parseModel(data []byte) (*apiModel, error) {
 	return m, nil
 }
 
-// loadModel reads one of the models kept here.
+// loadModel reads one of the models kept here, with what newer clients know beside it.
 func loadModel(name string) (*apiModel, error) {
 	data, err := models.ReadFile("models/" + name + ".json.gz")
 	if err != nil {
@@ -183,7 +186,36 @@ func loadModel(name string) (*apiModel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
-	return m, nil
+	data, err = models.ReadFile("models/" + name + ".additions.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	} else if err != nil {
+		return nil, err
+	}
+	more, err := parseModel(data)
+	if err != nil {
+		return nil, fmt.Errorf("additions to the model %s: %w", name, err)
+	}
+	return m, m.add(more)
+}
+
+// add adds the operations and shapes of another model. What the model has already is
+// an error: the addition has done its service.
+func (m *apiModel) add(more *apiModel) error {
+	var err error
+	for op := range more.Operations {
+		if _, ok := m.Operations[op]; ok {
+			err = errors.Join(err, fmt.Errorf("the added operation %s is in the model: remove it", op))
+		}
+	}
+	for s := range more.Shapes {
+		if m.Shapes[s] != nil {
+			err = errors.Join(err, fmt.Errorf("the added shape %s is in the model: remove it", s))
+		}
+	}
+	maps.Copy(m.Operations, more.Operations)
+	maps.Copy(m.Shapes, more.Shapes)
+	return err
 }
 
 // importModel writes the trimmed form of a botocore model into dir, the same bytes

@@ -205,6 +205,11 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getServiceLastAccessedDetailsWithEntities, service.Any),
 		service.Handle(s.listPoliciesGrantingServiceAccess, accessReport),
 
+		service.Handle(s.setSecurityTokenServicePreferences, service.Any),
+		service.Handle(s.getAccountProperties, service.Any, service.KeyOf("iam:AccountPropertyNamespaces", allNamespaces)),
+		service.Handle(s.putAccountProperties, service.Any, service.KeyOf("iam:AccountPropertyNamespaces", putNamespaces),
+			service.Also("iam:CreateServiceLinkedRole", roleManagerRole, service.If(enablesRoleManager), service.Key("iam:AWSServiceName", roleManagerService))),
+
 		service.Handle(s.enableOutboundWebIdentityFederation, service.Any),
 		service.Handle(s.disableOutboundWebIdentityFederation, service.Any),
 		service.Handle(s.getOutboundWebIdentityFederationInfo, service.Any),
@@ -241,7 +246,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, organizationJobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports}
+	return []store.Checker{usages, deletions, jobs, organizationJobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports, preferred}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the

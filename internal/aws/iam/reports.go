@@ -47,7 +47,7 @@ func (s *Service) getAccountSummary(_ context.Context, c *service.Call, _ *api.G
 		"AccountAccessKeysPresent": rootKeys, "AccountMFAEnabled": rootMFA, "AccountPasswordPresent": 0,
 		"AccountSigningCertificatesPresent": rootCertificates, "SigningCertificatesPerUserQuota": q.SigningCertificatesPerUser,
 		"MFADevices": n.MFADevices, "MFADevicesInUse": n.MFADevicesInUse, "Providers": n.OIDCProviders + n.SAMLProviders,
-		"ServerCertificates": n.ServerCertificates, "ServerCertificatesQuota": q.ServerCertificates, "GlobalEndpointTokenVersion": 1,
+		"ServerCertificates": n.ServerCertificates, "ServerCertificatesQuota": q.ServerCertificates, "GlobalEndpointTokenVersion": max(1, preferencesOf(c.State, c.Account).TokenVersion),
 	} {
 		summary[name] = int32(value)
 	}

@@ -44,6 +44,25 @@ var serviceLinkedRoles = sync.OnceValue(func() map[string]serviceLinked {
 	return all
 })
 
+// role is the role, under its name or that name with a suffix.
+func (l *serviceLinked) role(c *service.Call, name string) *identity.Role {
+	path := identity.ServiceLinkedPath + l.service + "/"
+	return &identity.Role{
+		Role: api.Role{
+			Path:               path,
+			RoleName:           name,
+			RoleId:             identity.NewID(identity.RolePrefix, c.Account),
+			Arn:                entityARN(c.Account, identity.RoleKind, path, name),
+			CreateDate:         now(c),
+			Description:        l.description,
+			MaxSessionDuration: defaultSessionDuration,
+		},
+		Trust: identity.NewDocument(fmt.Sprintf(
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"%s"},"Action":"sts:AssumeRole"}]}`, l.service)),
+		Attached: []arn.ARN{l.policy},
+	}
+}
+
 // serviceLinkedName is the name that a role gets. Of a service that has none it is the
 // beginning of every such name.
 func serviceLinkedName(in *api.CreateServiceLinkedRoleInput) string {
@@ -80,24 +99,11 @@ func (s *Service) createServiceLinkedRole(ctx context.Context, c *service.Call, 
 	if in.CustomSuffix != "" && !l.suffix {
 		return nil, api.InvalidInput("Custom suffix is not allowed for %s", in.AWSServiceName)
 	}
-	name, path := serviceLinkedName(in), identity.ServiceLinkedPath+l.service+"/"
+	name := serviceLinkedName(in)
 	if len(name) > longestRoleName {
 		return nil, api.InvalidInput("Service role name %s is longer than %d characters, please try a shorter suffix.", name, longestRoleName)
 	}
-	r := &identity.Role{
-		Role: api.Role{
-			Path:               path,
-			RoleName:           name,
-			RoleId:             identity.NewID(identity.RolePrefix, c.Account),
-			Arn:                entityARN(c.Account, identity.RoleKind, path, name),
-			CreateDate:         now(c),
-			Description:        l.description,
-			MaxSessionDuration: defaultSessionDuration,
-		},
-		Trust: identity.NewDocument(fmt.Sprintf(
-			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"%s"},"Action":"sts:AssumeRole"}]}`, l.service)),
-		Attached: []arn.ARN{l.policy},
-	}
+	r := l.role(c, name)
 	if in.Description != "" {
 		r.Description = in.Description
 	}
@@ -149,6 +155,9 @@ func (s *Service) deleteServiceLinkedRole(ctx context.Context, c *service.Call, 
 				Reason:        "The role has active sessions or its resources have not been deleted from the linked service.",
 				RoleUsageList: []api.RoleUsageType{{Region: last.Region, Resources: []string{r.Arn}}},
 			}
+		}
+		if strings.HasPrefix(r.Path, identity.ServiceLinkedPath+roleManagerService+"/") && preferencesOf(tx, c.Account).RoleManager {
+			d.Failed = &api.DeletionTaskFailureReasonType{Reason: "The account property " + roleManagerEnabled + " is true."}
 		}
 		deletions.Put(tx, c.Account+"/"+task, d)
 		if d.Failed != nil {

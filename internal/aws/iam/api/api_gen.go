@@ -20,6 +20,7 @@ var Model = &wire.Model{
 	Quiet:       true,
 	Operations: []wire.Operation{
 		{Name: "AcceptDelegationRequest", Method: "POST", URI: "/", In: wire.Type[AcceptDelegationRequestInput]()},
+		{Name: "AcquireRole", Method: "POST", URI: "/", In: wire.Type[AcquireRoleInput](), Out: wire.Type[AcquireRoleOutput](), ResultWrapper: "AcquireRoleResult"},
 		{Name: "AddClientIDToOpenIDConnectProvider", Method: "POST", URI: "/", In: wire.Type[AddClientIDToOpenIDConnectProviderInput]()},
 		{Name: "AddRoleToInstanceProfile", Method: "POST", URI: "/", In: wire.Type[AddRoleToInstanceProfileInput]()},
 		{Name: "AddUserToGroup", Method: "POST", URI: "/", In: wire.Type[AddUserToGroupInput]()},
@@ -83,6 +84,7 @@ var Model = &wire.Model{
 		{Name: "GetAccessKeyLastUsed", Method: "POST", URI: "/", In: wire.Type[GetAccessKeyLastUsedInput](), Out: wire.Type[GetAccessKeyLastUsedOutput](), ResultWrapper: "GetAccessKeyLastUsedResult"},
 		{Name: "GetAccountAuthorizationDetails", Method: "POST", URI: "/", In: wire.Type[GetAccountAuthorizationDetailsInput](), Out: wire.Type[GetAccountAuthorizationDetailsOutput](), ResultWrapper: "GetAccountAuthorizationDetailsResult"},
 		{Name: "GetAccountPasswordPolicy", Method: "POST", URI: "/", In: wire.Type[GetAccountPasswordPolicyInput](), Out: wire.Type[GetAccountPasswordPolicyOutput](), ResultWrapper: "GetAccountPasswordPolicyResult"},
+		{Name: "GetAccountProperties", Method: "POST", URI: "/", In: wire.Type[GetAccountPropertiesInput](), Out: wire.Type[GetAccountPropertiesOutput](), ResultWrapper: "GetAccountPropertiesResult"},
 		{Name: "GetAccountSummary", Method: "POST", URI: "/", In: wire.Type[GetAccountSummaryInput](), Out: wire.Type[GetAccountSummaryOutput](), ResultWrapper: "GetAccountSummaryResult"},
 		{Name: "GetContextKeysForCustomPolicy", Method: "POST", URI: "/", In: wire.Type[GetContextKeysForCustomPolicyInput](), Out: wire.Type[GetContextKeysForCustomPolicyOutput](), ResultWrapper: "GetContextKeysForCustomPolicyResult"},
 		{Name: "GetContextKeysForPrincipalPolicy", Method: "POST", URI: "/", In: wire.Type[GetContextKeysForPrincipalPolicyInput](), Out: wire.Type[GetContextKeysForPrincipalPolicyOutput](), ResultWrapper: "GetContextKeysForPrincipalPolicyResult"},
@@ -101,6 +103,7 @@ var Model = &wire.Model{
 		{Name: "GetPolicyVersion", Method: "POST", URI: "/", In: wire.Type[GetPolicyVersionInput](), Out: wire.Type[GetPolicyVersionOutput](), ResultWrapper: "GetPolicyVersionResult"},
 		{Name: "GetRole", Method: "POST", URI: "/", In: wire.Type[GetRoleInput](), Out: wire.Type[GetRoleOutput](), ResultWrapper: "GetRoleResult"},
 		{Name: "GetRolePolicy", Method: "POST", URI: "/", In: wire.Type[GetRolePolicyInput](), Out: wire.Type[GetRolePolicyOutput](), ResultWrapper: "GetRolePolicyResult"},
+		{Name: "GetRoleTemplateVersion", Method: "POST", URI: "/", In: wire.Type[GetRoleTemplateVersionInput](), Out: wire.Type[GetRoleTemplateVersionOutput](), ResultWrapper: "GetRoleTemplateVersionResult"},
 		{Name: "GetSAMLProvider", Method: "POST", URI: "/", In: wire.Type[GetSAMLProviderInput](), Out: wire.Type[GetSAMLProviderOutput](), ResultWrapper: "GetSAMLProviderResult"},
 		{Name: "GetSSHPublicKey", Method: "POST", URI: "/", In: wire.Type[GetSSHPublicKeyInput](), Out: wire.Type[GetSSHPublicKeyOutput](), ResultWrapper: "GetSSHPublicKeyResult"},
 		{Name: "GetServerCertificate", Method: "POST", URI: "/", In: wire.Type[GetServerCertificateInput](), Out: wire.Type[GetServerCertificateOutput](), ResultWrapper: "GetServerCertificateResult"},
@@ -145,6 +148,7 @@ var Model = &wire.Model{
 		{Name: "ListUserTags", Method: "POST", URI: "/", In: wire.Type[ListUserTagsInput](), Out: wire.Type[ListUserTagsOutput](), ResultWrapper: "ListUserTagsResult"},
 		{Name: "ListUsers", Method: "POST", URI: "/", In: wire.Type[ListUsersInput](), Out: wire.Type[ListUsersOutput](), ResultWrapper: "ListUsersResult"},
 		{Name: "ListVirtualMFADevices", Method: "POST", URI: "/", In: wire.Type[ListVirtualMFADevicesInput](), Out: wire.Type[ListVirtualMFADevicesOutput](), ResultWrapper: "ListVirtualMFADevicesResult"},
+		{Name: "PutAccountProperties", Method: "POST", URI: "/", In: wire.Type[PutAccountPropertiesInput](), Out: wire.Type[PutAccountPropertiesOutput](), ResultWrapper: "PutAccountPropertiesResult"},
 		{Name: "PutGroupPolicy", Method: "POST", URI: "/", In: wire.Type[PutGroupPolicyInput]()},
 		{Name: "PutRolePermissionsBoundary", Method: "POST", URI: "/", In: wire.Type[PutRolePermissionsBoundaryInput]()},
 		{Name: "PutRolePolicy", Method: "POST", URI: "/", In: wire.Type[PutRolePolicyInput]()},
@@ -203,6 +207,16 @@ type AcceptDelegationRequestInput struct {
 }
 
 type AcceptDelegationRequestOutput struct{}
+
+type AcquireRoleInput struct {
+	TemplateArn          string `wire:",req" min:"20" max:"2048"`
+	ReplacementValues    map[string]ReplacementValueEntry
+	TemplateMinorVersion *int32
+}
+
+type AcquireRoleOutput struct {
+	Role *Role `wire:",req"`
+}
 
 type AddClientIDToOpenIDConnectProviderInput struct {
 	OpenIDConnectProviderArn string `wire:",req" min:"20" max:"2048"`
@@ -697,6 +711,12 @@ type GetAccountPasswordPolicyOutput struct {
 	PasswordPolicy *PasswordPolicy `wire:",req"`
 }
 
+type GetAccountPropertiesInput struct{}
+
+type GetAccountPropertiesOutput struct {
+	Properties map[string]string
+}
+
 type GetAccountSummaryInput struct{}
 
 type GetAccountSummaryOutput struct {
@@ -874,6 +894,15 @@ type GetRolePolicyOutput struct {
 	RoleName       string `wire:",req"`
 	PolicyName     string `wire:",req"`
 	PolicyDocument string `wire:",req,encoded"`
+}
+
+type GetRoleTemplateVersionInput struct {
+	TemplateArn  string `wire:",req" min:"20" max:"2048"`
+	MinorVersion *int32
+}
+
+type GetRoleTemplateVersionOutput struct {
+	RoleTemplateVersion *RoleTemplateVersion
 }
 
 type GetSAMLProviderInput struct {
@@ -1396,6 +1425,12 @@ type ListVirtualMFADevicesOutput struct {
 	IsTruncated       bool               `wire:",always"`
 	Marker            string
 }
+
+type PutAccountPropertiesInput struct {
+	Properties map[string]string `wire:",req"`
+}
+
+type PutAccountPropertiesOutput struct{}
 
 type PutGroupPolicyInput struct {
 	GroupName      string `wire:",req" min:"1" max:"128" pattern:"[\\w+=,.@-]+" say:"It must contain only alphanumeric characters and/or the following: +=,.@_-"`
@@ -1952,6 +1987,11 @@ type GroupDetail struct {
 	AttachedManagedPolicies []AttachedPolicy
 }
 
+type InlinePolicy struct {
+	PolicyName     string
+	PolicyDocument string
+}
+
 type InstanceProfile struct {
 	Path                string    `wire:",req"`
 	InstanceProfileName string    `wire:",req"`
@@ -2000,6 +2040,16 @@ type OpenIDConnectProviderListEntry struct {
 
 type OrganizationsDecisionDetail struct {
 	AllowedByOrganizations bool `wire:",always"`
+}
+
+type ParameterDefinition struct {
+	Name         string
+	Type         string
+	DefaultValue string
+	Description  string
+	Immutable    bool
+	IsRequired   bool
+	SubType      string
 }
 
 type PasswordPolicy struct {
@@ -2080,6 +2130,10 @@ type Position struct {
 	Column int32
 }
 
+type ReplacementValueEntry struct {
+	Values []string `wire:",req"`
+}
+
 type ResourceSpecificResult struct {
 	EvalResourceName                  string `wire:",req"`
 	EvalResourceDecision              string `wire:",req"`
@@ -2121,6 +2175,32 @@ type RoleDetail struct {
 type RoleLastUsed struct {
 	LastUsedDate time.Time
 	Region       string
+}
+
+type RoleTemplateVersion struct {
+	AssumeRolePolicyDocumentTemplate string
+	CreateTimestamp                  time.Time
+	DefaultMinorVersion              int32
+	Description                      string
+	Enabled                          bool
+	InlinePolicyTemplates            []InlinePolicy
+	MajorVersion                     int32
+	ManagedByType                    string
+	ManagedByValue                   string
+	ManagedPolicyArns                []string
+	MaxSessionDuration               int32
+	MinorVersion                     int32
+	ParametersDefinition             []ParameterDefinition
+	PermissionBoundaryArn            string
+	RoleDescriptionPattern           string
+	RoleNamePattern                  string
+	RolePathPattern                  string
+	RoleTagsTemplate                 []TagTemplate
+	TemplateArn                      string
+	TemplateName                     string
+	TemplateVersionId                string
+	UpdateTimestamp                  time.Time
+	VersionEnabled                   bool
 }
 
 type RoleUsageType struct {
@@ -2223,6 +2303,11 @@ type Statement struct {
 type Tag struct {
 	Key   string `wire:",req" min:"1" max:"128" pattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+"`
 	Value string `wire:",req" min:"0" max:"256" pattern:"[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*"`
+}
+
+type TagTemplate struct {
+	Key   string
+	Value string
 }
 
 type TrackedActionLastAccessed struct {
@@ -2380,6 +2465,11 @@ func MissingParameter(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "MissingParameter", format, args...)
 }
 
+// NameConflict makes the error NameConflict, HTTP 409.
+func NameConflict(format string, args ...any) *wire.Error {
+	return wire.Errorf(409, "NameConflict", format, args...)
+}
+
 // NoSuchEntity makes the error NoSuchEntity, HTTP 404.
 func NoSuchEntity(format string, args ...any) *wire.Error {
 	return wire.Errorf(404, "NoSuchEntity", format, args...)
@@ -2438,6 +2528,16 @@ func ReportInProgress(format string, args ...any) *wire.Error {
 // ReportNotPresent makes the error ReportNotPresent, HTTP 410.
 func ReportNotPresent(format string, args ...any) *wire.Error {
 	return wire.Errorf(410, "ReportNotPresent", format, args...)
+}
+
+// RoleModified makes the error RoleModified, HTTP 409.
+func RoleModified(format string, args ...any) *wire.Error {
+	return wire.Errorf(409, "RoleModified", format, args...)
+}
+
+// RoleTemplateDisabled makes the error RoleTemplateDisabled, HTTP 400.
+func RoleTemplateDisabled(format string, args ...any) *wire.Error {
+	return wire.Errorf(400, "RoleTemplateDisabled", format, args...)
 }
 
 // ServiceAccessNotEnabled makes the error ServiceAccessNotEnabledException, HTTP 400.
