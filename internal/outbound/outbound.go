@@ -80,6 +80,9 @@ type account struct {
 	Enabled bool
 }
 
+// An owner is the account that an issuer stands for.
+type owner struct{ Account string }
+
 // A key is a signing key.
 type key struct {
 	Algorithm string
@@ -91,7 +94,7 @@ type key struct {
 
 var (
 	accounts = store.NewTable[account]("issuers")           // by account
-	byID     = store.NewTable[identity.Ref]("issuerids")    // id -> the account, in Key
+	byID     = store.NewTable[owner]("issuerids")           // id -> whose issuer it is
 	keys     = store.NewTable[key]("issuerkeys")            // algorithm + "/" + number of six digits
 	newest   = store.NewTable[struct{ N int }]("issuerkey") // algorithm -> the number of its newest key
 )
@@ -125,7 +128,7 @@ func (i *Issuer) Enable(ctx context.Context, accountID string, now time.Time) (s
 		switch {
 		case a == nil:
 			a = &account{ID: id}
-			byID.Put(tx, id, &identity.Ref{Key: accountID})
+			byID.Put(tx, id, &owner{accountID})
 		case a.Enabled:
 			return ErrEnabled
 		}

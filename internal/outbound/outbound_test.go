@@ -85,7 +85,8 @@ func TestKeysRotate(t *testing.T) {
 	}
 	fetched := published(t, i, url)
 	seen := map[string]bool{}
-	const steps, step = 70 * 8, 3 * time.Hour
+	const daily = 3 // steps
+	const steps, step = 70 * daily, 24 * time.Hour / daily
 	for n := range steps {
 		now := start.Add(time.Duration(n) * step)
 		if err := i.Rotate(t.Context(), now, false); err != nil {
@@ -97,7 +98,7 @@ func TestKeysRotate(t *testing.T) {
 		}
 		kid, err := verify(t, sign(t, i, algorithm, now), fetched)
 		if err != nil {
-			t.Fatalf("day %d: key %s is not among those fetched within the last day (%s): %v", n/8, kid, ids(fetched), err)
+			t.Fatalf("day %d: key %s is not among those fetched within the last day (%s): %v", n/daily, kid, ids(fetched), err)
 		}
 		seen[kid] = true
 		set := published(t, i, url)
@@ -106,12 +107,12 @@ func TestKeysRotate(t *testing.T) {
 			hourAgo = now // there was nothing before
 		}
 		if kid, err := verify(t, sign(t, i, algorithm, hourAgo), set); err != nil {
-			t.Fatalf("day %d: a token of an hour ago: key %s is not published any more: %v", n/8, kid, err)
+			t.Fatalf("day %d: a token of an hour ago: key %s is not published any more: %v", n/daily, kid, err)
 		}
 		if len(set.Keys) > 4 {
-			t.Fatalf("day %d: %d keys are published", n/8, len(set.Keys))
+			t.Fatalf("day %d: %d keys are published", n/daily, len(set.Keys))
 		}
-		if n%8 == 7 {
+		if n%daily == daily-1 {
 			fetched = set
 		}
 	}

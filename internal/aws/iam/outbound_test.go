@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/go-jose/go-jose/v4"
@@ -135,6 +136,25 @@ func TestWebIdentityTokenClaims(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]any{"aws_account": account, "source_region": "us-east-1", "principal_id": "arn:aws:iam::111122223333:user/alice"}, claims["https://sts.amazonaws.com/"]); diff != "" {
 		t.Errorf("claims of a user (-want +got):\n%s", diff)
+	}
+
+	// The organisation, where there is one.
+	org, err := s.Organizations(s.Config(s.Root(account))).CreateOrganization(t.Context(), &organizations.CreateOrganizationInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, err := s.Organizations(s.Config(s.Root(account))).ListRoots(t.Context(), &organizations.ListRootsInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err = s.STS(s.Config(alice)).GetWebIdentityToken(t.Context(), &sts.GetWebIdentityTokenInput{Audience: []string{"x"}, SigningAlgorithm: aws.String("ES384")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := verified(t, issuer, *out.WebIdentityToken, "x", s.Now())["https://sts.amazonaws.com/"].(map[string]any)
+	id := *org.Organization.Id
+	if diff := cmp.Diff([]any{id, []any{id + "/" + *roots.Roots[0].Id + "/"}}, []any{own["org_id"], own["ou_path"]}); diff != "" {
+		t.Errorf("organisation (-want +got):\n%s", diff)
 	}
 
 	// Tags that make the token too large.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/aws/sts/api"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/policy"
@@ -57,6 +58,10 @@ func (s *Service) getWebIdentityToken(_ context.Context, c *service.Call, in *ap
 			named[t.Key] = t.Value
 		}
 		own["request_tags"] = named
+	}
+	if o, a := identity.OrganizationOf(c.State, c.Account); o != nil {
+		levels, _ := o.Levels(c.State, a) // the account is the last
+		own["org_id"], own["ou_path"] = o.ID, []string{o.Path(levels[:len(levels)-1])}
 	}
 	if session != nil {
 		own["original_session_exp"] = session.Expires.UTC().Format(time.RFC3339)
