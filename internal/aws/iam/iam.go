@@ -36,8 +36,8 @@
 //
 // # What is not here
 //
-// The access report of an organisation, tokens for other providers, and delegation
-// requests; declined.txt tells why, one line each.
+// Tokens for other providers, and delegation requests; declined.txt tells why, one line
+// each.
 package iam
 
 import (
