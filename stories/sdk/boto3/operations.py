@@ -383,9 +383,9 @@ def sessions(sts, iam):
     out = sts.assume_role(RoleArn=arn("role/robots", "ben"), RoleSessionName="me", SourceIdentity="me", Policy=policy("s3:*"))
     check("the session", out["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::{MANAGEMENT}:assumed-role/ben/me" and out["SourceIdentity"] == "me" and out["PackedPolicySize"] > 0, out)
     k = out["Credentials"]
-    s3 = boto3.Session(k["AccessKeyId"], k["SecretAccessKey"], k["SessionToken"]).client("iam")
+    session = boto3.Session(k["AccessKeyId"], k["SecretAccessKey"], k["SessionToken"]).client("iam")
     try:
-        s3.create_user(UserName="x")
+        session.create_user(UserName="x")
         problems.append("a session may do more than its role")
     except ClientError as e:
         check("the refusal", e.response["Error"]["Code"] == "AccessDenied", e)
@@ -483,6 +483,9 @@ def organization(c, member, iam, sts):
         check(name, len(list(c.get_paginator(name).paginate(**parameters))) == 1)
         left.discard(name)
 
+    job = iam.generate_organizations_access_report(EntityPath=f"{o['Id']}/{root}")["JobId"]
+    iam.get_organizations_access_report(JobId=job)
+    refused("NoSuchEntity", iam.get_organizations_access_report, JobId="0" * 36)
     root_access(c, iam, sts)
 
     # And away.
