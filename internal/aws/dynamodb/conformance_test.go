@@ -166,6 +166,38 @@ func TestEngineThatDiesIsStartedAgain(t *testing.T) {
 	}
 }
 
+// An account that goes through the regions stops its own engines, and finds its tables again.
+func TestAccountHasEnginesOfSomeRegionsAtOnce(t *testing.T) {
+	needEngine(t)
+	engines := &dynamodb.Engines{Dir: t.TempDir(), Program: dynamodb.FindProgram()}
+	t.Cleanup(func() { engines.Close() })
+	list := func(account, region string) {
+		t.Helper()
+		engine, err := engines.Engine(t.Context(), account, region)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequest(http.MethodPost, "http://engine/", strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Amz-Target", "DynamoDB_20120810.ListTables")
+		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+		if got := answered(t, engine.Do, r); !strings.HasPrefix(got, "200 ") {
+			t.Errorf("%s: %s", region, got)
+		}
+	}
+	list("444455556666", "us-east-1")
+	for range 2 {
+		for i := range 9 {
+			list(awstest.DefaultAccount, fmt.Sprintf("us-east-%d", i+1))
+		}
+	}
+	if n := dynamodb.RunningEngines(engines); n != 8+1 {
+		t.Errorf("%d engines run, want 8 of one account and the other's", n)
+	}
+}
+
 // A region becomes a directory's name: it must look like one.
 func TestEngineTakesNoRegionThatIsNone(t *testing.T) {
 	engines := &dynamodb.Engines{Dir: t.TempDir(), Program: "/bin/false"}

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,14 +35,17 @@ type Engines struct {
 	Log     *slog.Logger // nil: nothing is logged
 
 	mu      sync.Mutex
-	running map[string]*embedded // by account/region
+	running map[string]*embedded     // by account/region
+	ending  map[string]chan struct{} // those that were evicted, until they are gone
 	closed  bool
 }
 
 const (
 	enginePort  = 8000
 	engineStart = 10 * time.Second // longest that an engine may take to begin
-	mostEngines = 64               // at once; a call that needs another one stops the longest unused
+	mostEngines = 64               // at once
+	mostRegions = 8                // of one account: it stops its own longest unused for another
+	engineIdle  = time.Minute      // unused for so long, it may be stopped for another account's
 )
 
 type embedded struct {
@@ -96,9 +102,16 @@ func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, e
 		if e.running == nil {
 			e.running = map[string]*embedded{}
 		}
-		e.evict()
+		if !e.evict(account + "/") {
+			e.mu.Unlock()
+			return nil, &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "Too many DynamoDB engines are in use. Try again later."}
+		}
 		e.running[key] = x
+		before := e.ending[key]
 		go func() {
+			if before != nil {
+				<-before // one engine a file
+			}
 			x.err = x.start(e, account, region)
 			close(x.ready)
 		}()
@@ -134,19 +147,49 @@ func (x *embedded) dead() bool {
 	}
 }
 
-// evict makes room for one more engine. Its caller holds mu.
-func (e *Engines) evict() {
-	if len(e.running) < mostEngines {
-		return
-	}
-	oldest := ""
+// evict makes room for one more engine of an account, if it can: of the account's own, when
+// it has many, otherwise of those that nobody uses. Its caller holds mu.
+func (e *Engines) evict(account string) bool {
+	own := 0
+	oldest, ownOldest := "", ""
 	for key, x := range e.running {
 		if oldest == "" || x.used.Before(e.running[oldest].used) {
 			oldest = key
 		}
+		if strings.HasPrefix(key, account) {
+			own++
+			if ownOldest == "" || x.used.Before(e.running[ownOldest].used) {
+				ownOldest = key
+			}
+		}
 	}
-	go e.running[oldest].stop()
-	delete(e.running, oldest)
+	victim := ""
+	switch {
+	case own >= mostRegions:
+		victim = ownOldest
+	case len(e.running) < mostEngines:
+		return true
+	case time.Since(e.running[oldest].used) >= engineIdle:
+		victim = oldest
+	default:
+		return false
+	}
+	x, gone := e.running[victim], make(chan struct{})
+	delete(e.running, victim)
+	if e.ending == nil {
+		e.ending = map[string]chan struct{}{}
+	}
+	e.ending[victim] = gone
+	go func() {
+		x.stop()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.ending[victim] == gone {
+			delete(e.ending, victim)
+		}
+		close(gone)
+	}()
+	return true
 }
 
 func (x *embedded) start(e *Engines, account, region string) error {
@@ -212,13 +255,17 @@ func (x *embedded) stop() {
 // Close stops the engines.
 func (e *Engines) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.closed = true
 	var all sync.WaitGroup
 	for _, x := range e.running {
 		all.Go(x.stop)
 	}
+	ending := slices.Collect(maps.Values(e.ending))
+	e.mu.Unlock()
 	all.Wait()
+	for _, gone := range ending {
+		<-gone
+	}
 	return nil
 }
 

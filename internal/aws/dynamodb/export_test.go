@@ -11,6 +11,13 @@ func KillEngine(e *Engines, account, region string) {
 	x.process.Kill()
 }
 
+// RunningEngines is how many engines run.
+func RunningEngines(e *Engines) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.running)
+}
+
 // What the tests of parsing need.
 var (
 	AttributesIn = attributesIn
