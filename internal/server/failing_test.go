@@ -29,7 +29,7 @@ func everyKind(h *site, alice actor) map[string]reply {
 		"AssumeRole":        h.query(alice, "sts", "AssumeRole", "RoleArn", "arn:aws:iam::"+ours+":role/r", "RoleSessionName", "s1"),
 		"refused":           h.query(alice, "iam", "ListUsers"),
 		"bad input":         h.query(root, "iam", "CreateUser", "UserName", "no/slash"),
-		"declined":          h.query(root, "iam", "SetSecurityTokenServicePreferences"),
+		"declined":          h.query(root, "iam", "GetHumanReadableSummary"),
 		"CreateThing":       h.query(root, "probe", "CreateThing", "Name", "x"),
 		"GetThing":          h.query(root, "probe", "GetThing", "Name", "x"),
 		"CreateBucket":      h.s3(root, "PUT", "/new-bucket", ""),

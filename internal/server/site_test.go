@@ -26,6 +26,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/sigv4"
@@ -88,17 +89,20 @@ func open(t testing.TB, change func(*server.Config)) *site {
 	buckets, err := s3.New(h.db, objects)
 	must(err)
 	issuers := &webidentity.Issuers{}
+	issuer := &outbound.Issuer{DB: h.db, Vault: vault, Base: "http://127.0.0.1:4600"}
+	must(issuer.Rotate(ctx, time.Now(), false))
 	cfg := server.Config{
 		DB: h.db, Keyring: h.keyring, Audit: h.audit, Decisions: decisions,
 		Services: []*service.Service{
-			(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers}).AWS(),
-			(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers}).AWS(),
+			(&iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers, Issuer: issuer}).AWS(),
+			(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers, Issuer: issuer}).AWS(),
 			(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 			buckets.AWS(),
 			h.probe.aws(),
 		},
-		Log:   slog.New(slog.NewTextHandler(h.logged, nil)),
-		Hosts: []string{"localhost"},
+		Issuer: issuer,
+		Log:    slog.New(slog.NewTextHandler(h.logged, nil)),
+		Hosts:  []string{"localhost"},
 	}
 	if change != nil {
 		change(&cfg)
