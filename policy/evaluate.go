@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/iamd-dev/iamd/arn"
 )
@@ -21,8 +23,12 @@ func (g *Program) Evaluate(r *Request, t *Trace) Result {
 	if e.context == nil {
 		e.context = Keys(nil)
 	}
+	var room *[]stage
 	if t != nil {
-		e.failed = make([]stage, len(g.statements))
+		room = stages.Get().(*[]stage)
+		*room = slices.Grow((*room)[:0], len(g.statements))[:len(g.statements)]
+		clear(*room)
+		e.failed = *room
 	}
 	for _, c := range classes {
 		e.class(&g.classes[c])
@@ -32,9 +38,13 @@ func (g *Program) Evaluate(r *Request, t *Trace) Result {
 	}
 	if t != nil {
 		e.explain(t, classes)
+		stages.Put(room)
 	}
 	return e.result
 }
+
+// stages are where evaluations with a trace note how far each statement came.
+var stages = sync.Pool{New: func() any { return new([]stage) }}
 
 // An evaluation is one walk over a program.
 type evaluation struct {

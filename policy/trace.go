@@ -6,13 +6,13 @@ import (
 )
 
 // A Trace is the explanation of one evaluation. It has every statement that
-// matched and, of the others, the sixteen that came nearest: those that failed at
+// matched and, of the others, the three that came nearest: those that failed at
 // a condition before those that failed at the resource, the action or the
 // principal, and in the order of the policy where that is the same.
 //
-// It costs about a microsecond for a policy of ten statements, which is five plain
-// decisions, and half as much more for one of a thousand statements, most of which
-// it does not show.
+// It costs about three quarters of a microsecond for a policy of ten statements and one
+// for a thousand, most of which it does not show: three and a half and four plain
+// decisions.
 type Trace struct {
 	Statements []StatementTrace `json:"statements"`        // in the order of the policy
 	Omitted    int              `json:"omitted,omitempty"` // how many statements are left out, none of which matched
@@ -41,7 +41,7 @@ type StatementTrace struct {
 }
 
 // maxNearest is how many statements that do not match a Trace has.
-const maxNearest = 16
+const maxNearest = 3
 
 // A stage is where a statement failed.
 type stage = byte
@@ -59,7 +59,8 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 	e.stages(classes)
 
 	// Choose the statements that are shown.
-	shown := make([]int, 0, 2*maxNearest)
+	var room [2 * maxNearest]int
+	shown := room[:0]
 	rest := maxNearest
 	for _, stage := range []stage{failedNowhere, failedCondition, failedResource, failedAction, failedPrincipal} {
 		for i := 0; stage == failedNowhere || rest > 0; i++ {
