@@ -51,8 +51,8 @@ const order = `
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/*/api, webidentity, saml < aws/sts
-	# DynamoDB is kept by a program beside us, or signed for anew and sent to another server.
-	service, workload, sigv4, aws/dynamodb/api < aws/dynamodb
+	# DynamoDB is kept by a program beside us.
+	service, workload, aws/dynamodb/api < aws/dynamodb
 
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest

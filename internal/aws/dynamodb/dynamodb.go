@@ -5,9 +5,8 @@
 //	s := &dynamodb.Service{DB: db, Engine: engines}
 //	table := s.AWS()
 //
-// An engine answers for one account and region. By default it is dynoxide, which iamd
-// starts and keeps to itself (see Engines); at scale it is any endpoint that speaks
-// DynamoDB's protocol (see Endpoint). What passes through is passed through as it is:
+// An engine answers for one account and region. It is dynoxide, which iamd starts and
+// keeps to itself (see Engines). What passes through is passed through as it is:
 // the bytes that the caller signed go to the engine, and the engine's to the caller,
 // but for table names given as ARNs and ARNs in the answers of control operations,
 // which name the engine's account.

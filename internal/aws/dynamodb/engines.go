@@ -1,11 +1,9 @@
 package dynamodb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -20,7 +18,6 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
-	"github.com/iamd-dev/iamd/internal/sigv4"
 	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/internal/workload"
 )
@@ -276,27 +273,4 @@ func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=iamd/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
 	r.Header.Set("X-Amz-Date", "20260101T000000Z")
 	return l.Transport.RoundTrip(r)
-}
-
-// An Endpoint is an engine that somebody else runs: a server that speaks DynamoDB's
-// protocol. Calls are signed anew, with credentials of its own.
-type Endpoint struct {
-	URL    string // http://10.0.0.5:8000
-	Signer sigv4.Signer
-	Client *http.Client
-}
-
-// Do signs and sends a request.
-func (p *Endpoint) Do(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	again, err := http.NewRequestWithContext(r.Context(), r.Method, p.URL, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	again.Header = r.Header.Clone()
-	p.Signer.Sign(again, sigv4.Hash(body), time.Now())
-	return p.Client.Do(again)
 }
