@@ -160,7 +160,25 @@ var globalKeys = lowered([]globalKey{
 		if !r.signed() {
 			return policy.Value{}, false
 		}
-		return truth(false)
+		return truth(len(r.Call.Via) > 0)
+	}},
+	{name: "aws:CalledVia", from: "call", value: func(r *Request) (policy.Value, bool) {
+		if len(r.Call.Via) == 0 {
+			return policy.Value{}, false
+		}
+		return policy.List(r.Call.Via), true
+	}},
+	{name: "aws:CalledViaFirst", from: "call", value: func(r *Request) (policy.Value, bool) {
+		if len(r.Call.Via) == 0 {
+			return policy.Value{}, false
+		}
+		return text(r.Call.Via[0])
+	}},
+	{name: "aws:CalledViaLast", from: "call", value: func(r *Request) (policy.Value, bool) {
+		if len(r.Call.Via) == 0 {
+			return policy.Value{}, false
+		}
+		return text(r.Call.Via[len(r.Call.Via)-1])
 	}},
 	{name: "aws:TokenIssueTime", from: "session", value: func(r *Request) (policy.Value, bool) {
 		if s := r.Call.Caller.Session; s != nil {
@@ -236,7 +254,9 @@ var globalKeys = lowered([]globalKey{
 	{name: "aws:ResourceOrgPaths", from: "resource", value: func(r *Request) (policy.Value, bool) {
 		return r.resourceStanding().orgPaths()
 	}},
-	// Where a service acts for a resource, aws:SourceAccount says whose it is.
+	// What a service acts for, and whose it is.
+	{name: "aws:SourceArn", from: "call", value: func(r *Request) (policy.Value, bool) { return text(string(r.Call.For)) }},
+	{name: "aws:SourceAccount", from: "call", value: func(r *Request) (policy.Value, bool) { return text(r.Call.SourceAccount()) }},
 	{name: "aws:SourceOrgID", from: "call", value: func(r *Request) (policy.Value, bool) {
 		return text(r.sourceStanding().organization)
 	}},

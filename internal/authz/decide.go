@@ -383,10 +383,13 @@ func (d Decision) Denial(r *Request, reason bool) string {
 	}
 	var b strings.Builder
 	b.WriteString("User: ")
-	if r.Call.Caller.Type == identity.Anonymous {
+	switch c := r.Call.Caller; c.Type {
+	case identity.Anonymous:
 		b.WriteString("anonymous")
-	} else {
-		b.WriteString(string(r.Call.Caller.ARN))
+	case identity.AWSService:
+		b.WriteString(c.Service)
+	default:
+		b.WriteString(string(c.ARN))
 	}
 	b.WriteString(" is not authorized to perform: ")
 	b.WriteString(string(r.Check.Action))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -177,6 +178,8 @@ func (x *Explanation) describe(r *Request, d Decision) {
 		x.Principal = c.Caller.UserID
 	case !r.signed():
 		x.Principal = "anonymous"
+	case c.Caller.Type == identity.AWSService:
+		x.Principal = c.Caller.Service
 	}
 	x.Action, x.Resource, x.Owner = r.Check.Action, r.Check.ARN, r.Owner()
 	x.DecidedBy, x.Policy = d.Layer, d.Policy.Name

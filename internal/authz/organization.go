@@ -150,6 +150,9 @@ func (r *Request) resourceStanding() *standing {
 
 // sourceStanding is that of the account for whose resource a service acts.
 func (r *Request) sourceStanding() *standing {
+	if account := r.Call.SourceAccount(); account != "" {
+		return standingOf(r.Call.State, account)
+	}
 	for i := range r.Check.Pairs {
 		if p := &r.Check.Pairs[i]; p.Key == "aws:sourceaccount" {
 			if values := p.Value.Strings(); len(values) == 1 {

@@ -40,6 +40,7 @@ type room struct {
 	records   [2]audit.Record
 	resources [2]audit.Resource
 	json      []byte
+	more      []byte // additionalEventData
 }
 
 var rooms = sync.Pool{New: func() any { return &room{json: make([]byte, 0, 1024)} }}
@@ -68,6 +69,13 @@ func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.R
 	}
 	if c.Source.IP.IsValid() {
 		r.SourceIP = c.Source.IP.String()
+	}
+	if by := c.By(); by != "" { // a service's address is its name
+		r.SourceIP, r.Identity.InvokedBy = by, by
+	}
+	if c.Parent != "" {
+		room.more = append(wire.AppendJSONString(append(room.more[:0], `{"parentRequestID":`...), c.Parent), '}')
+		r.AdditionalEventData = room.more
 	}
 	if op.Data() {
 		r.Category = "Data"
@@ -118,7 +126,7 @@ func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.R
 	if r.RecipientAccount == "" { // an anonymous call is the resource owner's to know
 		r.RecipientAccount = owner
 	}
-	if op.Name != "AssumeRole" || err != nil || owner == c.Account || owner == "" {
+	if op.Name != "AssumeRole" || err != nil || owner == r.RecipientAccount || owner == "" {
 		return room.records[:1]
 	}
 	r.SharedEventID = d.eventID

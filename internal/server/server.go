@@ -63,6 +63,8 @@ type Config struct {
 	Log       *slog.Logger     // nil: nothing is logged
 	Now       func() time.Time // nil: time.Now
 
+	// Inside is what the services call each other through. nil: none does.
+	Inside *Inside
 	// Issuer publishes the keys of accounts that issue tokens. nil: nothing is published.
 	Issuer *outbound.Issuer
 
@@ -107,6 +109,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.details = s.detailsTable()
 	s.verifier = sigv4.Verifier{Lookup: s.lookup, Now: cfg.Now}
+	if cfg.Inside != nil {
+		cfg.Inside.server.Store(s)
+	}
 	return s, nil
 }
 

@@ -52,6 +52,11 @@ type Call struct {
 	MFA       time.Time // when a code of an MFA device that came with the call was accepted; zero without one
 	Body      []byte    // of the request, verified, for Guard rows; nil for streams and for calls made inside
 
+	// Of calls made inside, by services: see Invoker.
+	Via    []string // the service principals through which the caller's access was forwarded, the first first
+	For    arn.ARN  // the resource for which a service principal acts
+	Parent string   // request id of the call for which this one is made
+
 	// Authorize decides one more permission, for answers that differ by item. It
 	// returns nil or the refusal to answer with; either is recorded. Pairs are the
 	// condition keys of the item.

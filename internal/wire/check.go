@@ -282,6 +282,60 @@ func (fs *faults) elements(prefix *trail, f *field, list reflect.Value) {
 	}
 }
 
+// Check checks an input, given as a pointer, that came by no wire: of a call made
+// inside. What has its zero value and is no pointer counts as absent. The error is the
+// one that Decode would have returned.
+func Check(m *Model, in any) error {
+	fs := &faults{quiet: m.Quiet}
+	s := reflect.ValueOf(in).Elem()
+	fs.structure(planOf(s.Type()), s, nil)
+	if m.Reasons != "" {
+		return fs.first(m.Reasons)
+	}
+	return fs.err()
+}
+
+func (fs *faults) structure(p *plan, s reflect.Value, path *trail) {
+	for i := range p.fields {
+		f := &p.fields[i]
+		v := s.Field(f.index)
+		if v.IsZero() {
+			if f.required && f.kind != kindInt && f.kind != kindBool && f.kind != kindFloat {
+				fs.null(path, f)
+			}
+			continue
+		}
+		fs.member(f, reflect.Indirect(v), path)
+	}
+}
+
+func (fs *faults) member(f *field, v reflect.Value, path *trail) {
+	switch f.kind {
+	case kindString:
+		fs.text(path, f, v.String())
+	case kindInt:
+		fs.number(path, f, v.Int())
+	case kindBlob, kindMap:
+		fs.count(path, f, v.Len())
+	case kindStruct:
+		fs.structure(f.plan, v, &trail{up: path, label: f.label})
+	case kindList:
+		if !fs.count(path, f, v.Len()) {
+			return
+		}
+		switch f.elem.kind {
+		case kindString:
+			fs.elements(path, f, v)
+		case kindStruct:
+			for i := range v.Len() {
+				if e := reflect.Indirect(v.Index(i)); e.IsValid() {
+					fs.structure(f.elem.plan, e, &trail{path, f.label, uint64(i + 1), "member"})
+				}
+			}
+		}
+	}
+}
+
 // err returns what the caller is told, or nil.
 func (fs *faults) err() error {
 	switch {
