@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,11 +37,14 @@ type Process struct {
 	err     error // after done
 	mu      sync.Mutex
 	control *net.UnixConn // guarded by mu: one question at a time
+
+	listeners map[string]net.Listener // by address
 }
 
 // Start starts a program. It returns when the keeper runs; that the program itself
 // cannot be started is what Wait returns.
 func Start(p Program) (*Process, error) {
+	p.Unprivileged = p.Unprivileged && os.Getuid() == 0 // otherwise we have no privileges to take away
 	spec, err := json.Marshal(&p)
 	if err != nil {
 		return nil, err
@@ -79,6 +83,12 @@ func Start(p Program) (*Process, error) {
 	if p.Network == Own {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
 	}
+	if p.Unprivileged {
+		nobody := syscall.SysProcIDMap{ContainerID: Nobody, HostID: Nobody, Size: 1}
+		cmd.SysProcAttr.UidMappings = append(cmd.SysProcAttr.UidMappings, nobody)
+		cmd.SysProcAttr.GidMappings = append(cmd.SysProcAttr.GidMappings, nobody)
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		ours.Close()
@@ -102,8 +112,45 @@ func Start(p Program) (*Process, error) {
 		process.Kill()
 		return nil, fmt.Errorf("telling the keeper of %s what to run: %w", p.Path, err)
 	}
+	if err := process.listen(p.Listen); err != nil {
+		process.Kill()
+		process.closeListeners()
+		return nil, fmt.Errorf("the keeper of %s: %w", p.Path, err)
+	}
 	return process, nil
 }
+
+// listen takes the listeners that the keeper has made, in the order of the addresses.
+func (p *Process) listen(addresses []string) error {
+	p.listeners = map[string]net.Listener{}
+	for _, address := range addresses {
+		p.control.SetDeadline(time.Now().Add(startWait))
+		file, err := p.receive()
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w", address, err)
+		}
+		l, err := net.FileListener(file)
+		file.Close()
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w", address, err)
+		}
+		p.listeners[address] = l
+	}
+	return nil
+}
+
+// Listener returns the listener on an address of Program.Listen, inside the program's
+// network. Whoever asks for it closes it.
+func (p *Process) Listener(address string) net.Listener { return p.listeners[address] }
+
+func (p *Process) closeListeners() {
+	for _, l := range p.listeners {
+		l.Close()
+	}
+}
+
+// startWait is how long a keeper may take to make the listeners.
+const startWait = 20 * time.Second
 
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -147,26 +194,35 @@ func (p *Process) Dial(ctx context.Context, port int) (net.Conn, error) {
 	if _, err := p.control.Write([]byte(strconv.Itoa(port))); err != nil {
 		return nil, fmt.Errorf("asking the keeper for a connection: %w", err)
 	}
+	file, err := p.receive()
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the program: %w", err)
+	}
+	defer file.Close()
+	return net.FileConn(file)
+}
+
+// receive takes the descriptor that the keeper hands out, or the text of its failure.
+func (p *Process) receive() (*os.File, error) {
 	answer, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
 	n, rn, _, _, err := p.control.ReadMsgUnix(answer, rights)
 	if err != nil {
 		p.control.Close() // a late answer must not be taken for another question's
-		return nil, fmt.Errorf("waiting for the keeper's connection: %w", err)
+		return nil, fmt.Errorf("waiting for the keeper: %w", err)
 	}
 	if rn == 0 {
-		return nil, fmt.Errorf("connecting to the program: %s", answer[:n])
+		return nil, errors.New(string(answer[:n]))
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:rn])
 	if err != nil || len(messages) != 1 {
-		return nil, errors.New("the keeper's answer has no connection")
+		return nil, errors.New("the keeper's answer has no descriptor")
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return nil, errors.New("the keeper's answer has no connection")
+		return nil, errors.New("the keeper's answer has no descriptor")
 	}
-	file := os.NewFile(uintptr(fds[0]), "program")
-	defer file.Close()
-	return net.FileConn(file)
+	unix.CloseOnExec(fds[0])
+	return os.NewFile(uintptr(fds[0]), "program"), nil
 }
 
 func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
@@ -223,6 +279,13 @@ func keep() (int, error) {
 			return cannotRun, fmt.Errorf("bringing up the loopback interface: %w", err)
 		}
 	}
+	control, err := controlSocket()
+	if err != nil {
+		return cannotRun, err
+	}
+	if err := p.listenInside(control); err != nil {
+		return cannotRun, err
+	}
 	if err := p.mounts(); err != nil {
 		return cannotRun, err
 	}
@@ -234,6 +297,9 @@ func keep() (int, error) {
 	}
 	if cmd.Env == nil {
 		cmd.Env = []string{}
+	}
+	if p.Unprivileged {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
 	// The program is root in the user namespace by name only: it gains no capability, with
 	// which it could take away the mounts that hide directories.
@@ -263,7 +329,7 @@ func keep() (int, error) {
 		io.Copy(io.Discard, os.Stdin) // until whoever started us is gone
 		os.Exit(cannotRun)
 	}()
-	go connect()
+	go connect(control)
 
 	// The first process of a PID namespace inherits the orphans and must bury them.
 	for {
@@ -282,14 +348,7 @@ func keep() (int, error) {
 }
 
 // connect answers each message on the control socket by a connection to the port that it names.
-func connect() {
-	file := os.NewFile(controlFD, "control")
-	c, err := net.FileConn(file)
-	if err != nil {
-		return
-	}
-	file.Close()
-	control := c.(*net.UnixConn)
+func connect(control *net.UnixConn) {
 	question := make([]byte, 16)
 	for {
 		n, err := control.Read(question)
@@ -312,11 +371,82 @@ func connect() {
 	}
 }
 
-// mounts makes the mount namespace the program's own: its own /proc, and nothing in
-// what is hidden.
+func controlSocket() (*net.UnixConn, error) {
+	file := os.NewFile(controlFD, "control")
+	defer file.Close()
+	c, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// listenInside makes the listeners and hands them out, in their order.
+func (p *Program) listenInside(control *net.UnixConn) error {
+	for i, address := range p.Listen {
+		err := func() error {
+			at, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			if !at.Addr().IsLoopback() {
+				if err := addLoopback(i, at.Addr()); err != nil {
+					return err
+				}
+			}
+			l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			f, err := l.File()
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, _, err = control.WriteMsgUnix([]byte("ok"), unix.UnixRights(int(f.Fd())), nil)
+			return err
+		}()
+		if err != nil {
+			control.Write([]byte(err.Error()))
+			return fmt.Errorf("listening on %s: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// addLoopback gives the loopback interface one more address, by the alias lo:N.
+func addLoopback(n int, ip netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo:" + strconv.Itoa(n+1))
+	if err != nil {
+		return err
+	}
+	four := ip.As4()
+	if err := r.SetInet4Addr(four[:]); err != nil {
+		return err
+	}
+	return unix.IoctlIfreq(fd, unix.SIOCSIFADDR, r)
+}
+
+// mounts makes the mount namespace the program's own: what it finds elsewhere, its own
+// /proc, and nothing in what is hidden.
 func (p *Program) mounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making the mounts private: %w", err)
+	}
+	from := make([]*os.File, len(p.Mounts)) // open now: they may lie in what is hidden
+	for i, m := range p.Mounts {
+		f, err := os.Open(m.From)
+		if err != nil {
+			return fmt.Errorf("mounting: %w", err)
+		}
+		defer f.Close()
+		from[i] = f
 	}
 	for _, path := range p.Hidden {
 		info, err := os.Stat(path)
@@ -329,10 +459,41 @@ func (p *Program) mounts() error {
 			return fmt.Errorf("hiding %s: %w", path, err)
 		}
 	}
+	for i, m := range p.Mounts {
+		source := fmt.Sprintf("/proc/self/fd/%d", from[i].Fd())
+		if err := unix.Mount(source, m.To, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mounting %s: %w", m.To, err)
+		}
+		flags, err := lockedFlags(m.To)
+		if err != nil {
+			return fmt.Errorf("mounting %s: %w", m.To, err)
+		}
+		flags |= unix.MS_BIND | unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV
+		if m.ReadOnly {
+			flags |= unix.MS_RDONLY
+		}
+		if err := unix.Mount("", m.To, "", flags, ""); err != nil {
+			return fmt.Errorf("mounting %s: %w", m.To, err)
+		}
+	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
 	return nil
+}
+
+// lockedFlags are the flags of a mount that a remount in a user namespace must not drop: mount_namespaces(7).
+func lockedFlags(path string) (uintptr, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return 0, err
+	}
+	// These have the same value in both; the fourth has not.
+	flags := uintptr(fs.Flags) & (unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME)
+	if fs.Flags&unix.ST_RELATIME != 0 {
+		flags |= unix.MS_RELATIME
+	}
+	return flags, nil
 }
 
 // release gives the stopped program its limits and lets it run.
@@ -347,7 +508,7 @@ func (p *Program) release(pid int) error {
 	for _, l := range []struct {
 		what  int
 		value int64
-	}{{unix.RLIMIT_NOFILE, int64(p.Files)}, {unix.RLIMIT_FSIZE, p.Written}, {unix.RLIMIT_AS, p.Memory}} {
+	}{{unix.RLIMIT_NOFILE, int64(p.Files)}, {unix.RLIMIT_FSIZE, p.Written}, {unix.RLIMIT_AS, p.Memory}, {unix.RLIMIT_DATA, p.Data}, {unix.RLIMIT_NPROC, int64(p.Processes)}} {
 		if l.value == 0 {
 			continue
 		}

@@ -19,5 +19,10 @@ func (*Process) Stop()                                       {}
 func (*Process) Kill()                                       {}
 func (*Process) Dial(context.Context, int) (net.Conn, error) { return nil, ErrNoNamespaces }
 
+// Listener returns nil.
+func (*Process) Listener(string) net.Listener { return nil }
+
+func (*Process) closeListeners() {}
+
 // Keep returns at once: there are no keepers here.
 func Keep() {}

@@ -35,8 +35,8 @@ var ErrNoNamespaces = errors.New("this machine gives no namespaces of its own to
 type Network uint8
 
 const (
-	Host Network = iota // the machine's network
-	Own                 // a loopback interface of its own and nothing else; Dial reaches it
+	Machine Network = iota // the machine's network
+	Own                    // a loopback interface of its own and nothing else; Dial reaches it
 )
 
 // A Program is what is to run.
@@ -51,11 +51,31 @@ type Program struct {
 	// Hidden are directories and files that are empty for the program, whatever is in
 	// them: the server's keys and data. Each must exist.
 	Hidden []string
+	// Mounts are directories of the machine that the program finds elsewhere. They may
+	// lie in what is hidden.
+	Mounts []Mount
+	// Listen are addresses of the program's own network (Own), as "169.254.169.254:80",
+	// on which we answer: Process.Listener.
+	Listen []string
+	// Unprivileged has the program run as nobody when we are root.
+	Unprivileged bool
+
 	// Limits. Zero: none.
-	Memory  int64 // bytes of address space
-	Files   int   // open at once
-	Written int64 // bytes that one file may grow to
+	Memory    int64 // bytes of address space
+	Data      int64 // bytes of memory of its own
+	Files     int   // open at once
+	Written   int64 // bytes that one file may grow to
+	Processes int   // of its user, at once
 }
+
+// A Mount is a directory, and where the program finds it: an existing directory.
+type Mount struct {
+	From, To string
+	ReadOnly bool
+}
+
+// Nobody is the user and group that an Unprivileged program runs as when we are root.
+const Nobody = 65534
 
 // stopWait is how long a program that is told to stop may take before it is killed.
 const stopWait = 5 * time.Second
