@@ -12,7 +12,7 @@ build: ## build bin/iamd
 
 run: build ## build iamd and start it on its own store; ARGS="--listen 127.0.0.1:0" adds flags
 	-@scripts/install-dynoxide
-	exec bin/iamd serve $(ARGS)
+	exec bin/iamd serve --workloads=process $(ARGS)
 
 test: ## run every check: formatting, vet, staticcheck, govulncheck, tests, stories, race detector
 	scripts/test

@@ -33,7 +33,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/dynamodb/api, aws/accessanalyzer/api
+	wire < aws/iam/api, aws/sts/api, aws/dynamodb/api, aws/accessanalyzer/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -50,17 +50,21 @@ const order = `
 	# about calls that nobody makes.
 	service, data, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
-	service, aws/*/api, webidentity, saml < aws/sts
+	service, aws/sts/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us.
 	service, workload, aws/dynamodb/api < aws/dynamodb
+
+	# Services use the roles that are passed to them in one way, and call each other inside:
+	# whose input that takes, of that service they see the api.
+	service, aws/sts/api < servicerole
 
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, saml/samltest < awstest
-	server, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -19,8 +19,10 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
+	"github.com/iamd-dev/iamd/internal/servicerole"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
+	"github.com/iamd-dev/iamd/internal/workload"
 )
 
 // A house is everything that one data directory holds, open.
@@ -34,9 +36,13 @@ type house struct {
 	issuer  *outbound.Issuer
 	objects *data.DB          // nil in a cluster
 	engines *dynamodb.Engines // nil in a cluster
-	audit   *audit.Log
-	reasons *audit.Decisions
-	lock    *os.File // of the data directory; nil where the log has it
+
+	inside    *server.Inside
+	roles     *servicerole.Roles
+	workloads *workload.Host
+	audit     *audit.Log
+	reasons   *audit.Decisions
+	lock      *os.File // of the data directory; nil where the log has it
 }
 
 const rotateEvery = time.Hour // looks at the sealing keys, which are renewed daily, and at those that sign tokens
@@ -103,6 +109,15 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {
 		return nil, err
 	}
+	h.inside = &server.Inside{}
+	h.roles = &servicerole.Roles{Invoker: h.inside, DB: h.db, Keyring: h.keyring}
+	h.workloads = &workload.Host{Dir: filepath.Join(s.data, "workloads"), Hidden: s.secrets(), Log: log}
+	if s.workloads == workloadsOff {
+		h.workloads.Off = workload.ErrOff
+	}
+	if err := h.workloads.Open(); err != nil {
+		return nil, err
+	}
 	services, err := services(h, s)
 	if err != nil {
 		return nil, err
@@ -114,12 +129,17 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		Audit:          h.audit,
 		Decisions:      h.reasons,
 		Issuer:         h.issuer,
+		Inside:         h.inside,
 		Log:            log,
 		TrustedProxies: s.proxies,
 		Hosts:          s.hosts,
 		MetricsToken:   s.metricsToken,
 	})
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	h.workloads.Endpoint = h.server
+	return h, nil
 }
 
 // state opens the log of the state and takes the lock of the data directory.
@@ -185,6 +205,9 @@ func (h *house) keep(ctx context.Context) {
 // Close waits for calls in flight and closes what is open, the lock last.
 func (h *house) Close() error {
 	var errs []error
+	if h.workloads != nil {
+		h.workloads.Close()
+	}
 	if h.server != nil {
 		h.server.Close()
 	}

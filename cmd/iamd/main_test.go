@@ -159,7 +159,9 @@ func TestSettingsFromYAML(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	getenv := func(string) string { return "" }
-	good := func() *settings { return &settings{listen: ":0", data: "d", auditSync: syncCredentials} }
+	good := func() *settings {
+		return &settings{listen: ":0", data: "d", auditSync: syncCredentials, workloads: workloadsOff}
+	}
 	if err := good().check(getenv); err != nil {
 		t.Error(err)
 	}
@@ -168,6 +170,18 @@ func TestSettingsAreChecked(t *testing.T) {
 	if err := s.check(getenv); err != nil || len(s.proxies) != 3 || s.proxies[0].String() != "10.0.0.0/8" || s.proxies[1].String() != "192.0.2.7/32" || s.proxies[2].String() != "2001:db8::1/128" {
 		t.Errorf("proxies are %v, %v", s.proxies, err)
 	}
+	for _, listen := range []string{"127.0.0.1:0", "localhost:4600", "[::1]:0"} {
+		s := good()
+		s.listen, s.workloads = listen, workloadsProcess
+		if err := s.check(getenv); err != nil {
+			t.Errorf("workloads on %s, which nobody else reaches: %v", listen, err)
+		}
+	}
+	exposed := good()
+	exposed.workloads, exposed.workloadsExposed = workloadsProcess, true
+	if err := exposed.check(getenv); err != nil {
+		t.Error(err)
+	}
 	for want, spoil := range map[string]func(*settings){
 		"not HOST:PORT":             func(s *settings) { s.listen = "localhost" },
 		"no home directory":         func(s *settings) { s.data = "" },
@@ -175,6 +189,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		"both --tls-cert and":       func(s *settings) { s.tlsKey = "x" },
 		"neither an address nor":    func(s *settings) { s.trustedProxies = []string{"10.0.0.0/33"} },
 		"neither credentials nor":   func(s *settings) { s.auditSync = "" },
+		"neither off nor process":   func(s *settings) { s.workloads = "on" },
+		"say --workloads-exposed":   func(s *settings) { s.workloads = workloadsProcess },
 		"less than nothing":         func(s *settings) { s.auditRetention = -1 },
 		"reading the metrics token": func(s *settings) { s.metricsTokenFile = "/nonexistent" },
 		"it must have 16 or more":   func(s *settings) { s.metricsTokenFile = os.DevNull },

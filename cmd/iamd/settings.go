@@ -40,6 +40,8 @@ type settings struct {
 	auditSync        string
 	auditRetention   int    // days
 	dynamodbEngine   string // path of dynoxide
+	workloads        string
+	workloadsExposed bool
 	etcd             etcdSettings
 
 	rootKey *identity.RootKey // from the environment; nil: made
@@ -77,6 +79,8 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&s.trustedIssuers, "trusted-issuers", nil, "ask these `ISSUERS` of web identity tokens for their keys although they speak http or are on this machine or a private network (http://127.0.0.1:8080); accounts still have to register them")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.dynamodbEngine, "dynamodb-engine", dynamodb.FindProgram(), "keep DynamoDB's tables with this dynoxide `PROGRAM`, which scripts/install-dynoxide installs; without one DynamoDB is not served")
+	fs.StringVar(&s.workloads, "workloads", workloadsOff, "run what roles are passed to (functions, instances, tasks, builds) on this machine as `process`, each in namespaces of its own, or keep that off")
+	fs.BoolVar(&s.workloadsExposed, "workloads-exposed", false, "let --workloads stand beside a --listen that others reach: who may call lambda:CreateFunction then runs programs on this machine")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
 	fs.StringSliceVar(&s.etcd.endpoints, "etcd-endpoints", nil, "keep the state in the etcd cluster at these `URLS` and not in DIR/etcd, so that several servers share it; S3 is not served then")
@@ -86,6 +90,11 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.etcd.username, "etcd-username", "", "be the `USER` of etcd")
 	fs.StringVar(&s.etcd.passwordFile, "etcd-password-file", "", "with the password in `FILE`")
 }
+
+const (
+	workloadsOff     = "off"
+	workloadsProcess = "process"
+)
 
 const (
 	syncCredentials = "credentials"
@@ -108,6 +117,25 @@ func (s *settings) kept() []string {
 	var paths []string
 	for _, name := range []string{"audit", "credentials", "decisions", "etcd", "master.key", "s3"} {
 		paths = append(paths, filepath.Join(s.data, name))
+	}
+	return paths
+}
+
+// secrets are what no workload may see: all that the server keeps, the files that its
+// settings name, and what the user who runs it has to call others with.
+func (s *settings) secrets() []string {
+	paths := []string{s.data}
+	for _, file := range []string{s.config, s.tlsKey, s.metricsTokenFile, s.etcd.key, s.etcd.passwordFile} {
+		if abs, err := filepath.Abs(file); err == nil && file != "" {
+			paths = append(paths, abs)
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		for _, name := range []string{".aws", ".ssh", ".gnupg", ".kube", ".docker", ".netrc"} {
+			if _, err := os.Stat(filepath.Join(home, name)); err == nil {
+				paths = append(paths, filepath.Join(home, name))
+			}
+		}
 	}
 	return paths
 }
@@ -249,6 +277,12 @@ func (s *settings) check(getenv func(string) string) error {
 			return wrong("--trusted-issuers %q is not an issuer such as http://127.0.0.1:8080 or https://kubernetes.default.svc", issuer)
 		}
 	}
+	if s.workloads != workloadsOff && s.workloads != workloadsProcess {
+		return wrong("--workloads %q is neither %s nor %s", s.workloads, workloadsOff, workloadsProcess)
+	}
+	if s.workloads != workloadsOff && !s.workloadsExposed && !loopback(s.listen) {
+		return wrong("--listen %s is reached by others, who could run programs on this machine: say --workloads-exposed as well if they may", s.listen)
+	}
 	if s.auditSync != syncCredentials && s.auditSync != syncAlways {
 		return wrong("--audit-sync %q is neither %s nor %s", s.auditSync, syncCredentials, syncAlways)
 	}
@@ -280,6 +314,13 @@ func (s *settings) check(getenv func(string) string) error {
 		return usageError{err}
 	}
 	return nil
+}
+
+// loopback reports whether only this machine reaches the address.
+func loopback(listen string) bool {
+	host, _, _ := net.SplitHostPort(listen)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 func (s *settings) checkEtcd() error {

@@ -169,8 +169,10 @@ import (
 	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/servicerole"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
+	"github.com/iamd-dev/iamd/internal/workload"
 )
 
 // DefaultAccount is the account of a server that was not told any.
@@ -198,8 +200,12 @@ type Server struct {
 	handler *server.Server
 	objects *data.DB
 	engines *dynamodbservice.Engines
-	audit   *audit.Log
-	reasons *audit.Decisions
+	// Roles are what services assume, and Workloads where they run what they run. A package
+	// whose tests run workloads calls workload.Keep first thing in TestMain.
+	Roles     *servicerole.Roles
+	Workloads *workload.Host
+	audit     *audit.Log
+	reasons   *audit.Decisions
 }
 
 // Start starts a server with these accounts, the first as management account, or
@@ -287,6 +293,12 @@ func (s *Server) open() error {
 	}
 	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
 	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}
+	inside := &server.Inside{}
+	s.Roles = &servicerole.Roles{Invoker: inside, DB: s.DB, Keyring: s.Keyring, Now: s.Now}
+	s.Workloads = &workload.Host{Dir: filepath.Join(s.Dir, "workloads"), Hidden: []string{s.Dir}}
+	if err := s.Workloads.Open(); err != nil {
+		return err
+	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -303,15 +315,18 @@ func (s *Server) open() error {
 		Audit:          s.audit,
 		Decisions:      s.reasons,
 		Issuer:         s.Outbound,
+		Inside:         inside,
 		Log:            slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Now:            s.Now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Hosts:          []string{"localhost"},
 	})
+	s.Workloads.Endpoint = s.handler
 	return err
 }
 
 func (s *Server) close() error {
+	s.Workloads.Close()
 	s.handler.Close()
 	for _, close := range []func() error{s.engines.Close, s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
 		if err := close(); err != nil {

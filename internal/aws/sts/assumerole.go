@@ -81,6 +81,9 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 		Chained:        chained,
 	}
 	session.Expires = session.Issued.Add(duration)
+	if key := deliveredFor[c.Caller.Service]; key != "" && c.For != "" {
+		session.Claims = []identity.Claim{{Key: key, Value: []string{string(c.For)}, Lasts: true}}
+	}
 	if from := c.Caller.Session; from != nil {
 		if from.SourceIdentity != "" {
 			if in.SourceIdentity != "" && in.SourceIdentity != from.SourceIdentity {
@@ -107,6 +110,14 @@ func (s *Service) assumeRole(ctx context.Context, c *service.Call, in *api.Assum
 		SessionTokenSize:        tokenSize(credentials),
 		SessionTokenUtilization: utilization(credentials),
 	}, nil
+}
+
+// deliveredFor are the keys that credentials have which a service delivers to a workload
+// of its own: they say which one (IAM User Guide, "AWS global condition context keys",
+// ec2:SourceInstanceArn, lambda:SourceFunctionArn).
+var deliveredFor = map[string]string{
+	"ec2.amazonaws.com":    "ec2:SourceInstanceArn",
+	"lambda.amazonaws.com": "lambda:SourceFunctionArn",
 }
 
 // checkSessionPolicies checks the form of what will limit a session.
