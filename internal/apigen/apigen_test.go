@@ -79,7 +79,7 @@ func TestImportIsStable(t *testing.T) {
 	}
 	for _, name := range names {
 		dir := t.TempDir()
-		again, err := importModel(name, dir)
+		again, err := importModel(name, dir, []string{"all"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"go/format"
@@ -180,6 +181,9 @@ func (g *generator) operations(typed map[string]bool) {
 	if namespace == "" && md.Protocol == "rest-xml" {
 		namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
 	}
+	if md.Protocol == "ec2" {
+		namespace += "/" // as answers have it
+	}
 	g.printf("// Model is %s.\n", md.ServiceFullName)
 	g.printf("var Model = &wire.Model{\nName: %q,\nSigningName: %q,\nServiceID: %q,\nVersion: %q,\n", signing, signing, md.ServiceID, md.APIVersion)
 	if namespace != "" {
@@ -332,6 +336,16 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 	if name == "" {
 		name = m
 	}
+	form := ""
+	ec2 := g.model.Metadata.Protocol == "ec2"
+	if ec2 && received {
+		if form = r.QueryName; form == "" {
+			form = exported(name)
+		}
+		if input {
+			name = "" // no answer has it
+		}
+	}
 	if name == exported(m) {
 		name = ""
 	}
@@ -352,6 +366,7 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 	default:
 		g.fail("%s: location %q is not known", path, r.Location)
 	}
+	option(form != "" && form != cmp.Or(name, exported(m)), "form="+form)
 	option(s.Payload == m, "payload")
 	option(r.XMLAttribute, "attr")
 	option(g.has(text, path), "text")
@@ -359,7 +374,7 @@ func (g *generator) member(structName string, s *shape, m string, input, receive
 	case "list":
 		flat := r.Flattened || t.Flattened
 		option(flat, "flat")
-		option(!flat && t.Member.LocationName != "" && t.Member.LocationName != "member", "member="+t.Member.LocationName)
+		option(!flat && !(ec2 && input) && t.Member.LocationName != "" && t.Member.LocationName != "member", "member="+t.Member.LocationName)
 	case "map":
 		option(r.Flattened || t.Flattened, "flat")
 		option(t.Key.LocationName != "", "key="+t.Key.LocationName)
@@ -520,7 +535,7 @@ func (g *generator) errors() {
 		all[e.Code] = modelled{e.Code, e.Status}
 	}
 	for _, code := range slices.Sorted(maps.Keys(all)) {
-		name := exported(strings.TrimSuffix(code, "Exception"))
+		name := exported(strings.ReplaceAll(strings.TrimSuffix(code, "Exception"), ".", ""))
 		g.printf("// %s makes the error %s, HTTP %d.\n", name, code, all[code].status)
 		g.printf("func %s(format string, args ...any) *wire.Error { return wire.Errorf(%d, %q, format, args...) }\n\n", name, all[code].status, code)
 	}

@@ -2,6 +2,7 @@
 //
 //	apigen -model iam-2010-05-08 -o api_gen.go      the package, from a model kept in models/
 //	apigen -import service-2.json.gz                keeps a model: without documentation, compressed
+//	apigen -import service-2.json.gz -ops A,B       keeps these operations of it, and what they lead to
 //
 // Input are the models that botocore ships (see models/README.md). They are kept here,
 // trimmed, so that go generate works on a machine that has no botocore. Output is one file:
@@ -12,7 +13,7 @@
 //
 //	wire:"NAME[,option]..."   the name on the wire ("" is the field's), where it travels
 //	                          (header, headers, query, uri, payload, status; none is the body)
-//	                          and how (flat, member=X, key=X, value=X, attr, text, time=X,
+//	                          and how (flat, form=X, member=X, key=X, value=X, attr, text, time=X,
 //	                          req, always, sensitive, record=X, missing, encoded)
 //	min, max, pattern, enum   what AWS demands of the value (length for strings and lists);
 //	                          re is pattern as Go understands it, where that differs
@@ -40,7 +41,7 @@ func main() {
 	log.SetPrefix("apigen: ")
 	var (
 		model  = flag.String("model", "", "the model's name in models/, as in iam-2010-05-08")
-		ops    = flag.String("ops", "all", "operations that get types, with commas; the others are only named")
+		ops    = flag.String("ops", "all", "operations that get types, with commas, the others being only named; with -import, those that are kept")
 		out    = flag.String("o", "api_gen.go", "the file to write")
 		source = flag.String("import", "", "a botocore service-2.json or service-2.json.gz to keep in -dir")
 		dir    = flag.String("dir", "models", "where -import keeps the model")
@@ -48,7 +49,7 @@ func main() {
 	flag.Parse()
 	switch {
 	case *source != "":
-		name, err := importModel(*source, *dir)
+		name, err := importModel(*source, *dir, strings.Split(*ops, ","))
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -219,8 +219,9 @@ func (m *apiModel) add(more *apiModel) error {
 }
 
 // importModel writes the trimmed form of a botocore model into dir, the same bytes
-// for the same model, and returns the file's name.
-func importModel(source, dir string) (string, error) {
+// for the same model, and returns the file's name. Of its operations those in ops are
+// kept ("all" for every one), and the shapes that they lead to.
+func importModel(source, dir string, ops []string) (string, error) {
 	data, err := os.ReadFile(source)
 	if err != nil {
 		return "", err
@@ -228,6 +229,11 @@ func importModel(source, dir string) (string, error) {
 	m, err := parseModel(data)
 	if err != nil {
 		return "", fmt.Errorf("model %s: %w", source, err)
+	}
+	if ops[0] != "all" {
+		if err := m.keep(ops); err != nil {
+			return "", err
+		}
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -244,6 +250,41 @@ func importModel(source, dir string) (string, error) {
 	}
 	name := filepath.Join(dir, serviceName(m)+"-"+m.Metadata.APIVersion+".json.gz")
 	return name, os.WriteFile(name, b.Bytes(), 0o644)
+}
+
+// keep cuts the model down to some operations and what they lead to.
+func (m *apiModel) keep(ops []string) error {
+	operations, shapes := map[string]apiOperation{}, map[string]*shape{}
+	var reach func(*ref)
+	reach = func(r *ref) {
+		if r == nil || shapes[r.Shape] != nil {
+			return
+		}
+		s := m.Shapes[r.Shape]
+		shapes[r.Shape] = s
+		if s.Members != nil {
+			for _, member := range s.Members.refs {
+				reach(&member)
+			}
+		}
+		reach(s.Member)
+		reach(s.Key)
+		reach(s.Value)
+	}
+	for _, name := range ops {
+		op, ok := m.Operations[name]
+		if !ok {
+			return fmt.Errorf("the model has no operation %q", name)
+		}
+		operations[name] = op
+		reach(op.Input)
+		reach(op.Output)
+		for i := range op.Errors {
+			reach(&op.Errors[i])
+		}
+	}
+	m.Operations, m.Shapes = operations, shapes
+	return nil
 }
 
 // serviceName is the package that a model becomes: "iam", "secretsmanager".

@@ -17,6 +17,16 @@ func DecodeUnchecked(body []byte, in any) error {
 	return f.structure(planOf(v.Type()), v, 0, int32(len(f.pairs)), 0, nil)
 }
 
+// DecodeUncheckedEC2 is DecodeUnchecked by EC2's rules.
+func DecodeUncheckedEC2(body []byte, in any) error {
+	f := &form{ec2: true}
+	if err := parseForm(f, body); err != nil {
+		return err
+	}
+	v := reflect.ValueOf(in).Elem()
+	return f.structure(planOf(v.Type()), v, 0, int32(len(f.pairs)), 0, nil)
+}
+
 // AppendBody writes a structure as a document of the given root.
 func AppendBody(m *Model, root string, v any) []byte {
 	s := reflect.ValueOf(v).Elem()

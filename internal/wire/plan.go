@@ -43,7 +43,7 @@ const (
 type plan struct {
 	typ    reflect.Type
 	fields []field
-	byWire map[string]int // members of the body by wire name
+	byWire map[string]int // members of the body by wire name, or by form where that differs
 	// payload is the index of the payload member or -1; text that of the member
 	// which is the root's own text; body says that members travel in the body.
 	payload, text int
@@ -69,6 +69,7 @@ type field struct {
 	label  string // in messages: "roleName"
 	record string // in records, where it is the label but for a few
 	wire   string // "RoleName"
+	form   string // in forms, where it is wire but for EC2's: "Key" of <key>
 	// header is wire as net/http keeps it, so that it is found without being folded.
 	header string
 
@@ -134,7 +135,7 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 		if name == "" {
 			name = sf.Name
 		}
-		f.wire = name
+		f.wire, f.form = name, name
 		var text bool
 		for option := range strings.SplitSeq(options, ",") {
 			option, arg, _ := strings.Cut(option, "=")
@@ -142,6 +143,8 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 			case "":
 			case "header":
 				f.place, f.header = inHeader, http.CanonicalHeaderKey(f.wire)
+			case "form":
+				f.form, f.label = arg, lowerFirst(arg)
 			case "record":
 				f.record = arg
 			case "headers":
@@ -198,7 +201,7 @@ func makePlan(t reflect.Type, made map[reflect.Type]*plan) *plan {
 			p.payload = len(p.fields)
 		case inBody:
 			p.body = true
-			p.byWire[f.wire] = len(p.fields)
+			p.byWire[f.form] = len(p.fields)
 		}
 		if text {
 			p.text = len(p.fields)

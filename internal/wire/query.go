@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// The Query protocol: a form in (Action=CreateRole&Tags.member.1.Key=a), XML out.
+// The Query protocol, of which EC2's is a kind (ec2.go): a form in (Action=CreateRole&Tags.member.1.Key=a), XML out.
 //
 // The names of a form are paths. Sorted, all that belongs to one structure, list or
 // element stands together, so decoding is one walk over sorted pairs: nothing is ever
@@ -54,6 +54,9 @@ func (m *Model) Named(action, version string) (*Operation, error) {
 	if op := m.Operation(action); op != nil && version == m.Version {
 		return op, nil
 	}
+	if m.Protocol == EC2 {
+		return nil, unknownAction(action, version)
+	}
 	if version == "" {
 		version = "NO_VERSION_SPECIFIED"
 	}
@@ -68,6 +71,7 @@ type form struct {
 	pairs  []pair
 	buf    []byte
 	faults faults
+	ec2    bool // it is read by EC2's rules: see ec2.go
 }
 
 var forms = sync.Pool{New: func() any { return new(form) }}
@@ -79,7 +83,7 @@ func decodeQuery(m *Model, r *http.Request, body []byte, in any) error {
 		if cap(f.pairs) > 1024 || cap(f.buf) > 1<<16 {
 			return
 		}
-		f.pairs, f.buf, f.faults = f.pairs[:0], f.buf[:0], faults{}
+		f.pairs, f.buf, f.faults, f.ec2 = f.pairs[:0], f.buf[:0], faults{}, false
 		forms.Put(f)
 	}()
 	var err error
@@ -91,10 +95,13 @@ func decodeQuery(m *Model, r *http.Request, body []byte, in any) error {
 	if err != nil {
 		return err
 	}
-	f.faults.quiet = m.Quiet
+	f.faults.quiet, f.ec2 = m.Quiet, m.Protocol == EC2
 	v := reflect.ValueOf(in).Elem()
 	if err := f.structure(planOf(v.Type()), v, 0, int32(len(f.pairs)), 0, nil); err != nil {
 		return err
+	}
+	if f.ec2 {
+		return f.faults.ec2()
 	}
 	return f.faults.err()
 }
@@ -233,6 +240,9 @@ func (f *form) structure(p *plan, s reflect.Value, lo, hi int32, off int, path *
 		name := segment(f.pairs[i].key, off)
 		end := off + len(name)
 		at, known := p.byWire[name]
+		if !known && f.ec2 && !(path == nil && enveloped(name)) {
+			return unknownParameter(f.pairs[i].key)
+		}
 		if len(f.pairs[i].key) == end { // the name alone
 			if known {
 				seen.add(at)
@@ -259,7 +269,7 @@ func (f *form) structure(p *plan, s reflect.Value, lo, hi int32, off int, path *
 			}
 			continue
 		}
-		present, err := f.member(fd, s.Field(fd.index), spans[i], off+len(fd.wire)+1, path)
+		present, err := f.member(fd, s.Field(fd.index), spans[i], off+len(fd.form)+1, path)
 		if err != nil {
 			return err
 		}
@@ -303,6 +313,9 @@ func (f *form) member(fd *field, v reflect.Value, at span, off int, path *trail)
 		v = v.Elem()
 	}
 	if !setScalar(&fd.value, v, text) {
+		if f.ec2 {
+			return true, invalidValue(text, path.String()+fd.label, "")
+		}
 		return true, malformed()
 	}
 	switch fd.kind {
@@ -434,7 +447,8 @@ func (f *form) below(at span, off int, name string) (span, bool) {
 }
 
 func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *trail) error {
-	if !fd.flat {
+	flat := fd.flat || f.ec2
+	if !flat {
 		var only bool
 		if at, only = f.below(at, off, fd.item); !only {
 			return malformed()
@@ -464,7 +478,7 @@ func (f *form) listMember(fd *field, v reflect.Value, at span, off int, path *tr
 				return malformed()
 			}
 			below := &trail{path, fd.label, e.number, fd.item}
-			if fd.flat {
+			if flat {
 				below.item = ""
 			}
 			if err := f.structure(fd.elem.plan, element, e.lo, e.hi, off+e.digits+1, below); err != nil {

@@ -17,9 +17,6 @@
 // A streaming body (S3's PutObject, GetObject) is a field of the struct, an
 // io.ReadCloser: Decode puts r.Body there, EncodeResponse copies it to the client.
 //
-// EC2's protocol has no codec yet: Decode and EncodeResponse panic on a model that speaks
-// it, so that such a service fails its first test.
-//
 // The package decides nothing and keeps nothing: a table of types it has seen is its
 // only state. Strings of an input share the memory of the request's body.
 package wire
@@ -40,7 +37,7 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 		panic(fmt.Sprintf("wire: %T is not the input of %s", in, op.Name))
 	}
 	switch m.Protocol {
-	case Query:
+	case Query, EC2:
 		return decodeQuery(m, r, body, in)
 	case RESTXML:
 		return decodeREST(m, op, r, body, in)
@@ -63,8 +60,8 @@ func Read(m *Model, op *Operation, r *http.Request, body []byte, in any) error {
 	return Decode(m, op, r, body, in)
 }
 
-// textXML is a header's value, shared by all answers.
-var textXML = []string{"text/xml"}
+// textXML and textXMLUTF8 are a header's values, shared by all answers.
+var textXML, textXMLUTF8 = []string{"text/xml"}, []string{"text/xml;charset=UTF-8"}
 
 // buffers are what answers are written into.
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
@@ -93,6 +90,9 @@ func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, req
 	case Query:
 		dst = appendQuery(dst, m, op, out, requestID)
 		h["Content-Type"] = textXML
+	case EC2:
+		dst = appendEC2(dst, m, op, out, requestID)
+		h["Content-Type"] = textXMLUTF8
 	case JSON10, JSON11:
 		if op.Out != nil {
 			dst = AppendJSON(dst, out, JSONOptions{Wire: true})
@@ -128,6 +128,10 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 		dst = appendRESTJSONError(dst, e)
 		h.Set("Content-Type", "application/json")
 		h.Set("X-Amzn-Errortype", e.Code)
+		h.Set("X-Amzn-Requestid", requestID)
+	case EC2:
+		dst = appendEC2Error(dst, e, requestID)
+		h["Content-Type"] = textXMLUTF8
 		h.Set("X-Amzn-Requestid", requestID)
 	default:
 		dst = appendQueryError(dst, m, e, requestID)
