@@ -37,6 +37,8 @@ func Refusal(r *Request, d Decision) error {
 		return &wire.Error{Code: "AccessDeniedException", Status: 403, Message: d.Denial(r, !r.Check.Bare)}
 	case wire.JSON10, wire.JSON11:
 		return &wire.Error{Code: "AccessDeniedException", Status: 400, Message: d.Denial(r, !r.Check.Bare)}
+	case wire.EC2:
+		return &wire.Error{Code: "UnauthorizedOperation", Status: 403, Message: "You are not authorized to perform this operation. " + d.Denial(r, !r.Check.Bare)}
 	}
 	same := r.Call.Account != "" && r.Call.Account == r.Owner()
 	if r.Service.Quoted && !same {

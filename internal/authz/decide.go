@@ -27,6 +27,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/reference"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -398,7 +399,7 @@ func (d Decision) Denial(r *Request, reason bool) string {
 		resource = string(r.Check.ARN)
 	}
 	switch {
-	case r.Service.Quoted && resource == "*": // S3 does not name a resource that is none
+	case resource == "*" && (r.Service.Quoted || r.Service.Model.Protocol == wire.EC2): // S3 and EC2 do not name a resource that is none
 	case r.Service.Quoted:
 		b.WriteString(" on resource: \"" + resource + "\"")
 	default:

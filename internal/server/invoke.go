@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -10,6 +11,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -134,7 +136,24 @@ func (d *deliberation) decide(check service.Check) error {
 		return nil
 	}
 	d.refused = len(d.asked)
-	return authz.Refusal(&r, decision)
+	return d.encoded(&r, authz.Refusal(&r, decision))
+}
+
+// encoded adds to EC2's refusals what sts:DecodeAuthorizationMessage decodes: the decision
+// with its request. AWS gives none with those of calls that only describe.
+func (d *deliberation) encoded(r *authz.Request, err error) error {
+	var refusal *wire.Error
+	if d.op.Service.Model.Protocol != wire.EC2 || r.Check.ARN == "*" || !errors.As(err, &refusal) {
+		return err
+	}
+	x := &authz.Explanation{Event: d.op.Service.Model.Name + ":" + d.op.Name}
+	authz.Decide(r, x)
+	message, failed := d.server.Keyring.SealMessage(r.Call.State, r.Call.Account, x.Message())
+	if failed != nil {
+		return failed
+	}
+	refusal.Message += ". Encoded authorization failure message: " + message
+	return refusal
 }
 
 // explain tells how each decision of the call came about.

@@ -86,6 +86,9 @@ func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.R
 		if errors.As(err, &known) {
 			r.ErrorCode, r.ErrorMessage = known.Code, known.Message
 		}
+		if op.Service.Model.Protocol == wire.EC2 { // in CloudTrail these have the side whose fault it is
+			r.ErrorCode = faultOf(known) + r.ErrorCode
+		}
 	}
 	// CloudTrail leaves both out of refused calls and of GetCallerIdentity.
 	if d.refused == 0 && in != nil && op.Name != "GetCallerIdentity" {
@@ -138,6 +141,13 @@ func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.R
 	return room.records[:]
 }
 
+func faultOf(e *wire.Error) string {
+	if e == nil || e.HTTPStatus() >= 500 {
+		return "Server."
+	}
+	return "Client."
+}
+
 // withHost adds the host to an object.
 func withHost(object []byte, host string) []byte {
 	last := len(object) - 1 // the brace
@@ -157,6 +167,8 @@ const maxRecordedResources = 10
 // resourceTypes are CloudTrail's names of the kinds of resources, by the service
 // of the ARN and the first word of its resource part.
 var resourceTypes = map[[2]string]string{
+	{"ec2", "image"}:            "AWS::EC2::Ami",
+	{"ec2", "instance"}:         "AWS::EC2::Instance",
 	{"iam", "role"}:             "AWS::IAM::Role",
 	{"iam", "user"}:             "AWS::IAM::User",
 	{"iam", "group"}:            "AWS::IAM::Group",

@@ -46,7 +46,7 @@ func (s *Server) routeService(r *http.Request) (route, error) {
 	// Without a scope: a form is for the Query service of its version, all else is for S3.
 	if r.Method == http.MethodPost && isForm(r) || r.URL.RawQuery != "" && r.URL.Path == "/" && r.URL.Query().Has("Action") {
 		for _, svc := range s.Services {
-			if svc.Model.Protocol == wire.Query && (strings.HasPrefix(r.Host, svc.Model.Name+".") || r.URL.Query().Get("Version") == svc.Model.Version) {
+			if (svc.Model.Protocol == wire.Query || svc.Model.Protocol == wire.EC2) && (strings.HasPrefix(r.Host, svc.Model.Name+".") || r.URL.Query().Get("Version") == svc.Model.Version) {
 				return route{svc: svc}, nil
 			}
 		}
