@@ -99,7 +99,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newCredentials(), newImport(), newExport(), newExplain(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newCredentials(), newImport(), newExport(), newExplain(), newTrace(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
 	return root
 }
 
