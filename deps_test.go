@@ -58,6 +58,9 @@ const order = `
 	# whose input that takes, of that service they see the api.
 	service, aws/sts/api < servicerole
 
+	# What delivers a role's credentials to a workload.
+	servicerole < imds
+
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
