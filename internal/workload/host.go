@@ -200,6 +200,9 @@ func (r *Run) watch() {
 	close(r.ended)
 }
 
+// Exec starts one more program in the job.
+func (r *Run) Exec(c Command) (*Execution, error) { return r.process.Exec(c) }
+
 // Dir is the job's directory on the machine, in which "task" is what the job finds as
 // TaskDir and "tmp" its TempDir. It stays after the end, until Remove.
 func (r *Run) Dir() string { return r.dir }

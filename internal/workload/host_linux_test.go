@@ -137,3 +137,75 @@ func TestHostOff(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A command is one more program in a job: with its user, its files, its network and its end.
+func TestExec(t *testing.T) {
+	h, _ := newHost(t)
+	r, err := h.Run(t.Context(), Job{Kind: "test", Path: "/bin/sleep", Args: []string{"600"}, Env: []string{"A=b"}})
+	if errors.Is(err, ErrNoNamespaces) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Remove() })
+	run := func(c Command) (string, int, error) {
+		t.Helper()
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		c.Stdout, c.Stderr = write, write
+		e, err := r.Exec(c)
+		write.Close()
+		if err != nil {
+			return "", 0, err
+		}
+		out, err := io.ReadAll(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, err := e.Wait()
+		return string(out), code, err
+	}
+	for _, test := range []struct {
+		name string
+		c    Command
+		out  string
+		code int
+	}{
+		{"it has the job's environment and directory", Command{Path: "/bin/sh", Args: []string{"-c", "echo $A; pwd; id -u; exit 7"}}, "b\n/mnt\n", 7},
+		{"or its own", Command{Path: "/bin/sh", Args: []string{"-c", "echo $A; pwd"}, Env: []string{"A=c"}, Dir: "/tmp"}, "c\n/tmp\n", 0},
+		{"what ends by a signal", Command{Path: "/bin/sh", Args: []string{"-c", "kill -TERM $$"}}, "", 128 + 15},
+		{"it sees the job's program", Command{Path: "/bin/sh", Args: []string{"-c", "cat /proc/[0-9]*/comm | grep -c sleep"}}, "1\n", 0},
+	} {
+		out, code, err := run(test.c)
+		if !strings.HasPrefix(out, test.out) || code != test.code || err != nil {
+			t.Errorf("%s: %q, %d, %v", test.name, out, code, err)
+		}
+	}
+	if _, _, err := run(Command{Path: "/no/such/program"}); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("a program that is not there: %v", err)
+	}
+
+	killed, err := r.Exec(Command{Path: "/bin/sh", Args: []string{"-c", "sleep 601 & wait"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed.Kill()
+	if code, err := killed.Wait(); code != 128+9 || err != nil {
+		t.Errorf("killed: %d, %v", code, err)
+	}
+	left, err := r.Exec(Command{Path: "/bin/sleep", Args: []string{"600"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Kill()
+	if _, err := left.Wait(); err == nil {
+		t.Error("it outlived its job")
+	}
+	if _, err := r.Exec(Command{Path: "/bin/true"}); err == nil {
+		t.Error("a command was started in a job that has ended")
+	}
+}

@@ -1,7 +1,6 @@
 package workload
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,7 +26,7 @@ import (
 // Descriptors of the keeper beside the standard ones.
 const (
 	specFD    = 3 // the Program as JSON
-	controlFD = 4 // a socket: each message is a port, answered by a connection to it
+	controlFD = 4 // a socket: each message is a question, answered by one: see question
 )
 
 // A Process is a program that runs.
@@ -191,7 +191,11 @@ func (p *Process) Dial(ctx context.Context, port int) (net.Conn, error) {
 		deadline = time.Now().Add(stopWait)
 	}
 	p.control.SetDeadline(deadline)
-	if _, err := p.control.Write([]byte(strconv.Itoa(port))); err != nil {
+	text, err := json.Marshal(question{Port: port})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.control.Write(text); err != nil {
 		return nil, fmt.Errorf("asking the keeper for a connection: %w", err)
 	}
 	file, err := p.receive()
@@ -211,7 +215,7 @@ func (p *Process) receive() (*os.File, error) {
 		return nil, fmt.Errorf("waiting for the keeper: %w", err)
 	}
 	if rn == 0 {
-		return nil, errors.New(string(answer[:n]))
+		return nil, errors.New(strings.TrimPrefix(string(answer[:n]), refused))
 	}
 	messages, err := unix.ParseSocketControlMessage(rights[:rn])
 	if err != nil || len(messages) != 1 {
@@ -289,18 +293,8 @@ func keep() (int, error) {
 	if err := p.mounts(); err != nil {
 		return cannotRun, err
 	}
-	cmd := &exec.Cmd{
-		Path: p.Path, Args: append([]string{filepath.Base(p.Path)}, p.Args...), Env: p.Env, Dir: p.Dir,
-		Stdout: os.Stdout, Stderr: os.Stderr,
-		// Traced, it stops before its first instruction, so that it never runs without its limits.
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: true},
-	}
-	if cmd.Env == nil {
-		cmd.Env = []string{}
-	}
-	if p.Unprivileged {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
-	}
+	cmd := p.command(p.Path, p.Args, p.Env, p.Dir)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// The program is root in the user namespace by name only: it gains no capability, with
 	// which it could take away the mounts that hide directories.
 	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil {
@@ -309,8 +303,9 @@ func keep() (int, error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return cannotRun, fmt.Errorf("giving up privileges: %w", err)
 	}
-	signals := make(chan os.Signal, 1)
+	signals, children := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(children, syscall.SIGCHLD)
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return notFound, err
@@ -329,46 +324,195 @@ func keep() (int, error) {
 		io.Copy(io.Discard, os.Stdin) // until whoever started us is gone
 		os.Exit(cannotRun)
 	}()
-	go connect(control)
+	commands := make(chan func())
+	k := &keeper{program: &p, control: control, running: map[int]*os.File{}}
+	go k.answer(commands)
 
-	// The first process of a PID namespace inherits the orphans and must bury them.
+	// The first process of a PID namespace inherits the orphans and must bury them. This
+	// thread alone does, and starts what is traced, so that it takes no news of another's.
 	for {
-		var status syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &status, 0, nil)
-		switch {
-		case err == syscall.EINTR:
-		case err != nil:
-			return cannotRun, fmt.Errorf("waiting: %w", err)
-		case pid == cmd.Process.Pid && status.Signaled():
-			return 128 + int(status.Signal()), nil
-		case pid == cmd.Process.Pid:
-			return status.ExitStatus(), nil
+		if code, ended := k.bury(cmd.Process.Pid); ended {
+			return code, nil
+		}
+		select {
+		case <-children:
+		case start := <-commands:
+			start()
 		}
 	}
 }
 
-// connect answers each message on the control socket by a connection to the port that it names.
-func connect(control *net.UnixConn) {
-	question := make([]byte, 16)
+// command is a program to be started as the first one is: traced, it stops before its
+// first instruction, so that it never runs without its limits.
+func (p *Program) command(path string, args, env []string, dir string) *exec.Cmd {
+	cmd := &exec.Cmd{
+		Path: path, Args: append([]string{filepath.Base(path)}, args...), Env: env, Dir: dir,
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: true},
+	}
+	if cmd.Env == nil {
+		cmd.Env = []string{}
+	}
+	if p.Unprivileged {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
+	}
+	return cmd
+}
+
+// A keeper is what a keeper knows of its programs.
+type keeper struct {
+	program *Program
+	control *net.UnixConn
+
+	mu      sync.Mutex
+	running map[int]*os.File // commands, by process id: where their exit status is written
+}
+
+// A question is what a message on the control socket asks for.
+type question struct {
+	Port int      `json:",omitempty"` // a connection to it
+	Run  *Command `json:",omitempty"` // which comes with its three standard files, and that for its exit status
+	Kill int      `json:",omitempty"` // a command, by process id, and its group
+}
+
+// answer answers the questions.
+func (k *keeper) answer(commands chan<- func()) {
+	text, rights := make([]byte, maxQuestion), make([]byte, unix.CmsgSpace(4*4))
 	for {
-		n, err := control.Read(question)
+		n, rn, _, _, err := k.control.ReadMsgUnix(text, rights)
 		if err != nil || n == 0 {
 			return
 		}
-		conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", string(bytes.TrimSpace(question[:n]))), stopWait)
-		if err != nil {
-			control.Write([]byte(err.Error()))
-			continue
+		files, err := received(rights[:rn])
+		var q question
+		if err == nil {
+			err = json.Unmarshal(text[:n], &q)
 		}
-		f, err := conn.(*net.TCPConn).File()
-		conn.Close()
-		if err != nil {
-			control.Write([]byte(err.Error()))
-			continue
+		switch {
+		case err != nil:
+		case q.Port != 0:
+			err = k.connect(q.Port)
+		case q.Kill != 0:
+			k.mu.Lock()
+			if k.running[q.Kill] != nil {
+				syscall.Kill(-q.Kill, syscall.SIGKILL)
+			}
+			k.mu.Unlock()
+			k.control.Write([]byte("ok"))
+		case q.Run != nil && len(files) == 4:
+			done := make(chan error)
+			commands <- func() { done <- k.run(q.Run, files) }
+			err = <-done
+		default:
+			err = errors.New("the keeper was asked for nothing")
 		}
-		control.WriteMsgUnix([]byte("ok"), unix.UnixRights(int(f.Fd())), nil)
-		f.Close()
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			k.control.Write([]byte(refused + err.Error()))
+		}
 	}
+}
+
+func (k *keeper) connect(port int) error {
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), stopWait)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	f, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, _, err = k.control.WriteMsgUnix([]byte("ok"), unix.UnixRights(int(f.Fd())), nil)
+	return err
+}
+
+// run starts a command, by the thread that traces.
+func (k *keeper) run(c *Command, files []*os.File) error {
+	env := c.Env
+	if env == nil {
+		env = k.program.Env
+	}
+	dir := c.Dir
+	if dir == "" {
+		dir = k.program.Dir
+	}
+	cmd := k.program.command(c.Path, c.Args, env, dir)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[1], files[2]
+	if c.Terminal {
+		cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = false, true, true
+	}
+	status, err := unix.FcntlInt(files[3].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		unix.Close(status)
+		return err
+	}
+	k.mu.Lock()
+	k.running[cmd.Process.Pid] = os.NewFile(uintptr(status), "status")
+	k.mu.Unlock()
+	if err := k.program.release(cmd.Process.Pid); err != nil {
+		syscall.Kill(cmd.Process.Pid, syscall.SIGKILL)
+		return err
+	}
+	_, err = k.control.Write([]byte(strconv.Itoa(cmd.Process.Pid)))
+	return err
+}
+
+// bury waits for those who have ended, says how commands did, and reports whether the
+// program itself has, and with which status.
+func (k *keeper) bury(program int) (code int, ended bool) {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return 0, false
+		}
+		if !status.Exited() && !status.Signaled() {
+			continue
+		}
+		code := status.ExitStatus()
+		if status.Signaled() {
+			code = 128 + int(status.Signal())
+		}
+		if pid == program {
+			return code, true
+		}
+		k.mu.Lock()
+		if f := k.running[pid]; f != nil {
+			fmt.Fprint(f, code)
+			f.Close()
+			delete(k.running, pid)
+		}
+		k.mu.Unlock()
+	}
+}
+
+func received(rights []byte) ([]*os.File, error) {
+	if len(rights) == 0 {
+		return nil, nil
+	}
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil || len(messages) != 1 {
+		return nil, errors.New("the question's files cannot be read")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return nil, err
+	}
+	files := make([]*os.File, len(fds))
+	for i, fd := range fds {
+		unix.CloseOnExec(fd)
+		files[i] = os.NewFile(uintptr(fd), "command")
+	}
+	return files, nil
 }
 
 func controlSocket() (*net.UnixConn, error) {

@@ -24,5 +24,15 @@ func (*Process) Listener(string) net.Listener { return nil }
 
 func (*Process) closeListeners() {}
 
+// Exec returns ErrNoNamespaces.
+func (*Process) Exec(Command) (*Execution, error) { return nil, ErrNoNamespaces }
+
+// An Execution is a command that runs: none does here.
+type Execution struct{}
+
+func (*Execution) Wait() (int, error)    { return 0, ErrNoNamespaces }
+func (*Execution) Done() <-chan struct{} { return nil }
+func (*Execution) Kill()                 {}
+
 // Keep returns at once: there are no keepers here.
 func Keep() {}

@@ -3,6 +3,7 @@
 //
 //	p, err := workload.Start(workload.Program{Path: "/usr/bin/dynoxide", Args: args, Network: workload.Own})
 //	conn, err := p.Dial(ctx, 8000) // the program's own port 8000, which nobody else reaches
+//	p.Exec(workload.Command{Path: "/bin/sh", ...}) // another program beside it
 //	p.Stop()
 //
 // # The keeper
@@ -22,6 +23,7 @@ package workload
 import (
 	"errors"
 	"io"
+	"os"
 	"time"
 )
 
@@ -72,6 +74,20 @@ type Program struct {
 type Mount struct {
 	From, To string
 	ReadOnly bool
+}
+
+// A Command is one more program in the namespaces of one that runs, with its user and its
+// limits: Process.Exec, Run.Exec.
+type Command struct {
+	Path string   // absolute
+	Args []string // without the program's name
+	Env  []string // nil: the program's
+	Dir  string   // "": the program's
+
+	// Standard files, which stay the caller's to close. nil: nothing to read, and what is written is dropped.
+	Stdin, Stdout, Stderr *os.File `json:"-"`
+	// Terminal makes Stdin, the end of a terminal, the one that controls the command.
+	Terminal bool
 }
 
 // Nobody is the user and group that an Unprivileged program runs as when we are root.
