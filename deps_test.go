@@ -26,6 +26,9 @@ const order = `
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
+	# Policies made of templates: texts in, texts out.
+	NONE < policytemplate < aws/iam
+
 	# What identity providers say, verified. It knows nothing of who is here.
 	NONE < webidentity, saml
 	saml < saml/samltest
