@@ -255,6 +255,9 @@ var iamPaths = []string{
 	"policy/", "sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
 }
 
+// newIAMPaths are those that came after that refusal was last seen.
+var newIAMPaths = []string{"role-template/", "delegation-request/"}
+
 // resourceFault gives IAM's refusal of a resource, or "".
 func resourceFault(resource string) string {
 	if resource == "*" {
@@ -277,7 +280,7 @@ func resourceFault(resource string) string {
 		return "Resource vendor must be fully qualified and cannot contain regexes."
 	case service == "iam" && region != "" && region != "*":
 		return fmt.Sprintf("IAM resource %s cannot contain region information.", resource)
-	case service == "iam" && path != "root" && !slices.ContainsFunc(iamPaths, func(p string) bool { return startsLike(path, p) }):
+	case service == "iam" && path != "root" && !slices.ContainsFunc(slices.Concat(iamPaths, newIAMPaths), func(p string) bool { return startsLike(path, p) }):
 		return `IAM resource path must either be "*", root, or start with ` + strings.Join(iamPaths, ", ") + "."
 	case service == "s3" && region != "" && region != "*" && !regionalS3(path):
 		return fmt.Sprintf("Resource %s can not contain region information.", resource)

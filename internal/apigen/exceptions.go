@@ -95,6 +95,7 @@ type addedMember struct {
 const (
 	newSTS       = "session token sizes, in aws-sdk-go-v2 service/sts v1.51"
 	newSimulator = "service control policies and exclusions in simulations, in aws-sdk-go-v2 service/iam v1.64"
+	newTemplates = "the role template that a role was made from, in aws-sdk-go-v2 service/iam v1.64"
 )
 
 var added = []addedMember{
@@ -103,6 +104,7 @@ var added = []addedMember{
 	{"iam", "SimulatePrincipalPolicyInput", "PermissionsBoundaryPolicyInputList",
 		"PolicyExclusionList []struct{\nPolicyType string `enum:\"inline|aws-managed|user-managed|permission-boundary|scp|rcp\"`\nPolicyArn string\n" +
 			"InlinePolicyIdentifier *struct{\nPolicyName string `wire:\",req\"`\nAttachmentType string `wire:\",req\" enum:\"user|group|role\"`\nAttachmentName string `wire:\",req\"`\n}\n}", newSimulator},
+	{"iam", "Role", "RoleLastUsed", "SourceRoleTemplate *struct{\nTemplateArn string `wire:\",req\"`\nTemplateMinorVersion int32 `wire:\",always\"`\n}", newTemplates},
 	{"sts", "AssumeRoleInput", "ExternalId", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
 	{"sts", "AssumeRoleWithSAMLInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
 	{"sts", "AssumeRoleWithWebIdentityInput", "DurationSeconds", "MinimumSessionTokenSize *int32 `min:\"0\" max:\"4096\"`", newSTS},
@@ -130,6 +132,10 @@ var pointer = []exception{
 // always members are written though zero. Required members are in any case.
 var always = []exception{
 	{"iam", "*.IsTruncated", "", "recorded: every list answer has it"},
+	{"iam", "RoleTemplateVersion.DefaultMinorVersion", "", "recorded: 0 is written"},
+	{"iam", "RoleTemplateVersion.MinorVersion", "", "recorded: 0 is written"},
+	{"iam", "ParameterDefinition.Immutable", "", "recorded: false is written"},
+	{"iam", "ParameterDefinition.IsRequired", "", "recorded: false is written"},
 	{"iam", "Policy.AttachmentCount", "", "recorded: 0 is written"},
 	{"iam", "Policy.PermissionsBoundaryUsageCount", "", "recorded: 0 is written"},
 	{"iam", "Policy.IsAttachable", "", "recorded with the counts"},

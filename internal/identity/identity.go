@@ -126,6 +126,16 @@ type Role struct {
 	Inline   map[string]Document `json:",omitempty"`
 	Attached []arn.ARN           `json:",omitempty"`
 	Profiles int                 `json:",omitempty"` // how many there are in HeldBy
+
+	Parameters map[string][]string `json:",omitempty"` // that were given when it was made from its SourceRoleTemplate
+}
+
+// SetTemplate says from which template the role was made.
+func (r *Role) SetTemplate(templateARN string, minor int32) {
+	r.SourceRoleTemplate = &struct {
+		TemplateArn          string `wire:",req"`
+		TemplateMinorVersion int32  `wire:",always"`
+	}{templateARN, minor}
 }
 
 // ServiceLinkedPath begins the path of every service-linked role, and of no other role.

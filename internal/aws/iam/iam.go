@@ -101,6 +101,9 @@ func (s *Service) AWS() *service.Service {
 		bounded(roles, s.updateAssumeRolePolicy),
 		bounded(roles, s.deleteRole),
 
+		service.Handle(s.getRoleTemplateVersion, readTemplate),
+		acquireRow(s),
+
 		service.Handle(s.createServiceLinkedRole, newServiceLinkedRole, service.Key("iam:AWSServiceName", "{AWSServiceName}")),
 		service.Handle(s.deleteServiceLinkedRole, role),
 		service.Handle(s.getServiceLinkedRoleDeletionStatus, roleOfTask),

@@ -12,7 +12,7 @@ import (
 // one: a policy that is conditioned on a key which we left out would not protect.
 func TestRowsHaveAllKeys(t *testing.T) {
 	reasons := map[string]string{
-		"iam:RoleTemplateARN":       "there are no role templates",
+		"iam:RoleTemplateARN":       "AcquireRole alone works from a template: it is absent elsewhere, as was recorded of GetRole",
 		"iam:AssociatedResourceArn": "AWS lists no resource of AddRoleToInstanceProfile's that a role would be passed for",
 
 		"iam:RegisterSecurityKey":           "there are virtual MFA devices, and no security keys",
@@ -32,6 +32,9 @@ func TestRowsHaveAllKeys(t *testing.T) {
 				continue
 			}
 			for _, key := range a.Keys {
+				if op.Name == "AcquireRole" && need.Action != "iam:GetRole" && slices.Contains([]string{"iam:PermissionsBoundary", "aws:TagKeys", "aws:RequestTag/${TagKey}"}, key) {
+					continue // no template gives its role tags or a boundary
+				}
 				if !slices.Contains(need.Keys(), key) && reasons[key] == "" {
 					t.Errorf("%s: %s has no value for %s", op.Name, need.Action, key)
 				}

@@ -120,6 +120,7 @@ func (s *Service) getRole(_ context.Context, c *service.Call, in *api.GetRoleInp
 	v.Description, v.MaxSessionDuration = r.Description, r.MaxSessionDuration
 	v.PermissionsBoundary, v.Tags = r.PermissionsBoundary, r.Tags
 	v.RoleLastUsed = roleLastUsed(c.State, r)
+	v.SourceRoleTemplate = r.SourceRoleTemplate
 	return &api.GetRoleOutput{Role: &v}, nil
 }
 

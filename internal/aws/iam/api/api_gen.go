@@ -1989,7 +1989,7 @@ type GroupDetail struct {
 
 type InlinePolicy struct {
 	PolicyName     string
-	PolicyDocument string
+	PolicyDocument string `wire:",encoded"`
 }
 
 type InstanceProfile struct {
@@ -2047,8 +2047,8 @@ type ParameterDefinition struct {
 	Type         string
 	DefaultValue string
 	Description  string
-	Immutable    bool
-	IsRequired   bool
+	Immutable    bool `wire:",always"`
+	IsRequired   bool `wire:",always"`
 	SubType      string
 }
 
@@ -2155,6 +2155,10 @@ type Role struct {
 	PermissionsBoundary      *AttachedPermissionsBoundary
 	Tags                     []Tag
 	RoleLastUsed             *RoleLastUsed
+	SourceRoleTemplate       *struct {
+		TemplateArn          string `wire:",req"`
+		TemplateMinorVersion int32  `wire:",always"`
+	}
 }
 
 type RoleDetail struct {
@@ -2178,9 +2182,9 @@ type RoleLastUsed struct {
 }
 
 type RoleTemplateVersion struct {
-	AssumeRolePolicyDocumentTemplate string
+	AssumeRolePolicyDocumentTemplate string `wire:",encoded"`
 	CreateTimestamp                  time.Time
-	DefaultMinorVersion              int32
+	DefaultMinorVersion              int32 `wire:",always"`
 	Description                      string
 	Enabled                          bool
 	InlinePolicyTemplates            []InlinePolicy
@@ -2189,7 +2193,7 @@ type RoleTemplateVersion struct {
 	ManagedByValue                   string
 	ManagedPolicyArns                []string
 	MaxSessionDuration               int32
-	MinorVersion                     int32
+	MinorVersion                     int32 `wire:",always"`
 	ParametersDefinition             []ParameterDefinition
 	PermissionBoundaryArn            string
 	RoleDescriptionPattern           string
