@@ -276,7 +276,8 @@ const maxDepth = 32
 // not have are refused, as S3 does: a rule that we do not know must not be dropped in silence.
 type xmlReader struct {
 	*xml.Decoder
-	depth int
+	depth   int
+	lenient bool // the document is an answer, not a request: what we do not know is passed over
 }
 
 // parseXML gives the root element to f and sees that nothing follows it.
@@ -339,6 +340,12 @@ func (d *xmlReader) structure(p *plan, s reflect.Value, start xml.StartElement) 
 		switch t := token.(type) {
 		case xml.StartElement:
 			i, ok := p.byWire[t.Name.Local]
+			if !ok && d.lenient {
+				if err := d.Skip(); err != nil {
+					return malformedXML()
+				}
+				continue
+			}
 			if !ok || p.fields[i].attr {
 				return malformedXML()
 			}
@@ -352,7 +359,7 @@ func (d *xmlReader) structure(p *plan, s reflect.Value, start xml.StartElement) 
 			}
 		case xml.EndElement:
 			for i := range p.fields {
-				if f := &p.fields[i]; f.required && f.place == inBody && !seen.has(i) {
+				if f := &p.fields[i]; f.required && f.place == inBody && !seen.has(i) && !d.lenient {
 					return malformedXML()
 				}
 			}
@@ -424,7 +431,7 @@ func (d *xmlReader) element(f *field, list reflect.Value, start xml.StartElement
 	if f.elem.kind != kindString {
 		text = strings.TrimSpace(text)
 	}
-	if !setScalar(f.elem, e, text) || f.elem.check != nil && f.elem.check.enum != nil && !slices.Contains(f.elem.check.enum, text) {
+	if !setScalar(f.elem, e, text) || !d.lenient && f.elem.check != nil && f.elem.check.enum != nil && !slices.Contains(f.elem.check.enum, text) {
 		return malformedXML()
 	}
 	return nil
@@ -438,7 +445,7 @@ func (d *xmlReader) scalar(f *field, v reflect.Value, text string) error {
 		v.Set(reflect.New(f.typ))
 		v = v.Elem()
 	}
-	if !setScalar(&f.value, v, text) || f.check != nil && f.check.enum != nil && !slices.Contains(f.check.enum, text) {
+	if !setScalar(&f.value, v, text) || !d.lenient && f.check != nil && f.check.enum != nil && !slices.Contains(f.check.enum, text) {
 		return malformedXML()
 	}
 	return nil
