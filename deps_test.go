@@ -36,7 +36,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/sts/api, aws/dynamodb/api, aws/accessanalyzer/api
+	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/accessanalyzer/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -64,13 +64,17 @@ const order = `
 	# What delivers a role's credentials to a workload.
 	servicerole < imds
 
+	# What servers behind iamd keep.
+	identity, sigv4 < proxy
+	service, data, proxy, aws/s3/api < aws/s3
+
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, servicerole, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
-	server, servicerole, aws/*, aws/iam, aws/sts, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -112,7 +112,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	h.inside = &server.Inside{}
 	h.roles = &servicerole.Roles{Invoker: h.inside, DB: h.db, Keyring: h.keyring}
 	h.workloads = &workload.Host{Dir: filepath.Join(s.data, "workloads"), Hidden: s.secrets(), Log: log}
-	if s.workloads == workloadsOff {
+	if s.workloads != workloadsProcess {
 		h.workloads.Off = workload.ErrOff
 	}
 	if err := h.workloads.Open(); err != nil {

@@ -34,12 +34,20 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 	}
-	if h.objects == nil {
-		return all, nil
+	// What S3 and DynamoDB keep is on this machine, which the servers of a cluster do not
+	// share, or behind us.
+	switch {
+	case s.behind.s3 != nil:
+		all = append(all, s3.NewUpstream(h.db, &s3.Upstream{Server: s.behind.s3, Owner: s.upstreams.s3Owner}).AWS())
+	case h.objects != nil:
+		buckets, err := s3.New(h.db, h.objects)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, buckets.AWS())
 	}
-	buckets, err := s3.New(h.db, h.objects)
-	if err != nil {
-		return nil, err
+	if h.engines != nil || len(s.behind.dynamodb) > 0 {
+		all = append(all, (&dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines)}).AWS())
 	}
-	return append(all, buckets.AWS(), (&dynamodb.Service{DB: h.db, Engine: h.engines.Engine}).AWS()), nil
+	return all, nil
 }

@@ -43,6 +43,7 @@ type settings struct {
 	workloads        string
 	workloadsExposed bool
 	etcd             etcdSettings
+	upstreams        upstreamSettings
 
 	rootKey *identity.RootKey // from the environment; nil: made
 
@@ -50,6 +51,7 @@ type settings struct {
 	proxies      []netip.Prefix
 	metricsToken identity.Secret
 	cluster      *etcd.Cluster // nil: the state is in the data directory
+	behind       upstreams
 }
 
 // The settings of an etcd cluster.
@@ -83,7 +85,12 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&s.workloadsExposed, "workloads-exposed", false, "let --workloads stand beside a --listen that others reach: who may call lambda:CreateFunction then runs programs on this machine")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
-	fs.StringSliceVar(&s.etcd.endpoints, "etcd-endpoints", nil, "keep the state in the etcd cluster at these `URLS` and not in DIR/etcd, so that several servers share it; S3 is not served then")
+	fs.StringVar(&s.upstreams.s3, "upstreams-s3", "", "keep what S3's buckets hold in the S3-compatible store at `URL`; iamd authenticates, decides and records, and asks the store as itself")
+	fs.StringVar(&s.upstreams.s3Region, "upstreams-s3-region", defaultRegion, "sign for the store as one in `REGION`")
+	fs.StringVar(&s.upstreams.s3Owner, "upstreams-s3-owner", "", "let the `ACCOUNT` take over buckets that the store has and iamd does not know, by creating them; without, nobody does")
+	fs.StringSliceVar(&s.upstreams.dynamodb, "upstreams-dynamodb", nil, "keep an account's DynamoDB tables at a compatible endpoint, as `ACCOUNT=URL`; can be repeated")
+	fs.StringVar(&s.upstreams.credentials, "upstreams-credentials", "", "with the keys in `FILE`, AWS's credentials file with the profiles s3 and dynamodb-ACCOUNT")
+	fs.StringSliceVar(&s.etcd.endpoints, "etcd-endpoints", nil, "keep the state in the etcd cluster at these `URLS` and not in DIR/etcd, so that several servers share it; S3 is served then with --upstreams-s3 only")
 	fs.StringVar(&s.etcd.ca, "etcd-ca", "", "trust the etcd whose certificate is signed by one in `FILE` (PEM; default: by those that this machine trusts)")
 	fs.StringVar(&s.etcd.cert, "etcd-cert", "", "show etcd the certificate chain in `FILE` (PEM)")
 	fs.StringVar(&s.etcd.key, "etcd-key", "", "and its private key in `FILE` (PEM)")
@@ -125,7 +132,7 @@ func (s *settings) kept() []string {
 // settings name, and what the user who runs it has to call others with.
 func (s *settings) secrets() []string {
 	paths := []string{s.data}
-	for _, file := range []string{s.config, s.tlsKey, s.metricsTokenFile, s.etcd.key, s.etcd.passwordFile} {
+	for _, file := range []string{s.config, s.tlsKey, s.metricsTokenFile, s.etcd.key, s.etcd.passwordFile, s.upstreams.credentials} {
 		if abs, err := filepath.Abs(file); err == nil && file != "" {
 			paths = append(paths, abs)
 		}
@@ -311,6 +318,10 @@ func (s *settings) check(getenv func(string) string) error {
 		s.metricsToken = identity.NewSecret(token)
 	}
 	if err := s.checkEtcd(); err != nil {
+		return usageError{err}
+	}
+	var err error
+	if s.behind, err = s.upstreams.check(); err != nil {
 		return usageError{err}
 	}
 	return nil

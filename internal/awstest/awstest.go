@@ -139,6 +139,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -167,6 +168,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
 	"github.com/iamd-dev/iamd/internal/outbound"
+	"github.com/iamd-dev/iamd/internal/proxy"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/servicerole"
@@ -191,6 +193,7 @@ type Server struct {
 	vault    *identity.Vault
 	log      store.Log // memory, which outlives a restart
 	accounts []string
+	upstream *proxy.Upstream // of S3; nil: its objects are here
 	roots    map[string]identity.RootKey
 	ahead    atomic.Int64 // how far its clock was moved
 	http     *httptest.Server
@@ -210,7 +213,21 @@ type Server struct {
 
 // Start starts a server with these accounts, the first as management account, or
 // with DefaultAccount. It ends with the test.
-func Start(t testing.TB, accounts ...string) *Server {
+func Start(t testing.TB, accounts ...string) *Server { return start(t, nil, accounts) }
+
+// StartBeforeStore is Start with S3's objects in another server, which the server asks as
+// that one's root: its upstream, an iamd, too.
+func StartBeforeStore(t testing.TB, accounts ...string) *Server {
+	behind := Start(t)
+	url, err := url.Parse(behind.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := behind.Root(DefaultAccount)
+	return start(t, &proxy.Upstream{URL: url, Service: "s3", Region: "us-east-1", AccessKeyID: root.AccessKeyID, Secret: identity.NewSecret(root.SecretAccessKey)}, accounts)
+}
+
+func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 	t.Helper()
 	if len(accounts) == 0 {
 		accounts = []string{DefaultAccount}
@@ -226,6 +243,7 @@ func Start(t testing.TB, accounts ...string) *Server {
 		t:        t,
 		log:      store.NewMemory(),
 		accounts: accounts,
+		upstream: objects,
 		roots:    map[string]identity.RootKey{},
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -290,6 +308,9 @@ func (s *Server) open() error {
 	buckets, err := s3service.New(s.DB, s.objects)
 	if err != nil {
 		return err
+	}
+	if s.upstream != nil {
+		buckets = s3service.NewUpstream(s.DB, &s3service.Upstream{Server: s.upstream})
 	}
 	issuers := &webidentity.Issuers{Trusted: []string{s.issuer.url}, Now: s.Now}
 	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}

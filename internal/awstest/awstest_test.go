@@ -77,7 +77,7 @@ func TestScriptErrors(t *testing.T) {
 		{"cmp stdin x", "cmp compares stdout or stderr, not stdin"},
 		{"sts GetCallerIdentity\ncmp stdout x\n-- x --\nnothing\n", "stdout is not what is in x"},
 	} {
-		err := run(t, "x.txt", []byte(test.script))
+		err := run(t, Start, "x.txt", []byte(test.script))
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("script %q: error %v\nwant %q", test.script, err, test.want)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -69,7 +70,17 @@ func (i *Inside) Invoke(ctx context.Context, from *service.Call, name, op string
 			return nil, s.refuseInput(c, o, err)
 		}
 	}
-	return s.Invoke(ctx, c, o, in)
+	out, err := s.Invoke(ctx, c, o, in)
+	if err != nil {
+		return nil, err
+	}
+	if a, passed := out.(*service.Answer); passed && o.Wire.Out != nil { // of the server behind, as it is on the wire
+		out = reflect.New(o.Wire.Out).Interface()
+		if err := wire.ReadAnswer(svc.Model, a.Body, out); err != nil {
+			return nil, fmt.Errorf("%s:%s: %w", name, op, err)
+		}
+	}
+	return out, nil
 }
 
 // still is the caller as they are in the call's state.

@@ -129,6 +129,9 @@ func (d *deliberation) decide(check service.Check) error {
 		return r.Object.Missing
 	}
 	decision := authz.Decide(&r, nil)
+	if d.call.Unknown != nil {
+		return d.call.Unknown
+	}
 	if len(d.asked) < maxAsked || !decision.Allowed {
 		d.asked = append(d.asked, r)
 	}

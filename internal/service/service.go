@@ -52,6 +52,10 @@ type Call struct {
 	MFA       time.Time // when a code of an MFA device that came with the call was accepted; zero without one
 	Body      []byte    // of the request, verified, for Guard rows; nil for streams and for calls made inside
 
+	// Unknown is set by a condition key's function that could not find its value out: a
+	// decision that asked for it does not hold, and this is the answer.
+	Unknown error
+
 	// Of calls made inside, by services: see Invoker.
 	Via    []string // the service principals through which the caller's access was forwarded, the first first
 	For    arn.ARN  // the resource for which a service principal acts

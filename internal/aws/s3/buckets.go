@@ -224,7 +224,7 @@ func (s *Service) createBucket(ctx context.Context, c *service.Call, in *api.Cre
 	taken := func(old *Bucket) error {
 		switch {
 		case old.Account != c.Account:
-			return api.BucketAlreadyExists("The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.").With("BucketName", in.Bucket)
+			return bucketTaken(in.Bucket)
 		case old.Region == usEast1 && c.Region == usEast1:
 			return errOwned // making one's own bucket again is no error there
 		}
@@ -233,7 +233,9 @@ func (s *Service) createBucket(ctx context.Context, c *service.Call, in *api.Cre
 	// The data store comes first, so that a bucket that is known can be put into.
 	if old := buckets.Get(c.State, in.Bucket); old != nil {
 		err = taken(old)
-	} else if err = s.data.CreateBucket(b.ID); err == nil {
+	} else if unmake, failed := s.makeRoom(ctx, c, b); failed != nil {
+		err = failed
+	} else {
 		err = s.db.Update(ctx, func(tx *store.Tx) error {
 			if old := buckets.Get(tx, b.Name); old != nil {
 				return taken(old)
@@ -244,7 +246,7 @@ func (s *Service) createBucket(ctx context.Context, c *service.Call, in *api.Cre
 		})
 		var refused *wire.Error
 		if errors.As(err, &refused) || errors.Is(err, errOwned) { // other errors leave open what happened; New puts it right
-			if err := s.data.RemoveBucket(b.ID); err != nil {
+			if err := unmake(); err != nil {
 				return nil, err
 			}
 		}
@@ -255,6 +257,10 @@ func (s *Service) createBucket(ctx context.Context, c *service.Call, in *api.Cre
 	return &api.CreateBucketOutput{Location: "/" + in.Bucket, BucketArn: b.arn()}, nil
 }
 
+func bucketTaken(name string) *wire.Error {
+	return api.BucketAlreadyExists("The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.").With("BucketName", name)
+}
+
 var errOwned = errors.New("the bucket is the caller's already")
 
 func (s *Service) deleteBucket(ctx context.Context, c *service.Call, in *api.DeleteBucketInput) (*api.DeleteBucketOutput, error) {
@@ -263,7 +269,8 @@ func (s *Service) deleteBucket(ctx context.Context, c *service.Call, in *api.Del
 		return nil, err
 	}
 	// First no more can be put into it, then it is forgotten.
-	if err := s.data.RemoveBucket(old.ID); errors.Is(err, data.ErrNotEmpty) {
+	remake, err := s.clearRoom(ctx, old)
+	if errors.Is(err, data.ErrNotEmpty) {
 		text := "The bucket you tried to delete is not empty"
 		if old.Versioning != "" {
 			text += ". You must delete all versions in the bucket."
@@ -283,7 +290,7 @@ func (s *Service) deleteBucket(ctx context.Context, c *service.Call, in *api.Del
 	var refused *wire.Error
 	if err != nil && !errors.As(err, &refused) {
 		// It may still be known: let it be usable.
-		return nil, errors.Join(err, s.data.CreateBucket(old.ID))
+		return nil, errors.Join(err, remake())
 	}
 	if err != nil {
 		return nil, err

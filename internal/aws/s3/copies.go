@@ -92,11 +92,11 @@ func (s *Service) copied(c *service.Call, in *api.CopyObjectInput) []data.Tag {
 	if err != nil || b == nil || in.TaggingDirective == "REPLACE" {
 		return nil
 	}
-	o, err := s.data.Stat(b.ID, src.key, src.version)
+	tags, err := s.tagsOf(context.Background(), b, src.key, src.version)
 	if err != nil {
-		return nil
+		c.Unknown = err
 	}
-	return o.Tags
+	return tags
 }
 func (s *Service) copiesTags(c *service.Call, in *api.CopyObjectInput) bool {
 	return copiesCurrent(c, in) && len(s.copied(c, in)) > 0

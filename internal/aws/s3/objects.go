@@ -359,15 +359,23 @@ func notEncryptedSo() *wire.Error {
 	return api.InvalidRequest("The encryption parameters are not applicable to this object.")
 }
 
+// anonymousOverrides refuses the headers that only a signed GET may ask for.
+func anonymousOverrides(c *service.Call, in *api.GetObjectInput) error {
+	overridden := in.ResponseCacheControl + in.ResponseContentDisposition + in.ResponseContentEncoding + in.ResponseContentLanguage + in.ResponseContentType
+	if c.Account == "" && (overridden != "" || !in.ResponseExpires.IsZero()) {
+		return api.InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
+	}
+	return nil
+}
+
 // read is GetObject.
 func (s *Service) read(c *service.Call, in *api.GetObjectInput) (*api.GetObjectOutput, error) {
 	b, err := bucket(c, in.Bucket, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
 	}
-	overridden := in.ResponseCacheControl + in.ResponseContentDisposition + in.ResponseContentEncoding + in.ResponseContentLanguage + in.ResponseContentType
-	if c.Account == "" && (overridden != "" || !in.ResponseExpires.IsZero()) {
-		return nil, api.InvalidRequest("Request specific response headers cannot be used for anonymous GET requests.")
+	if err := anonymousOverrides(c, in); err != nil {
+		return nil, err
 	}
 	o, content, err := s.data.Open(b.ID, in.Key, in.VersionId)
 	if err != nil {
@@ -604,7 +612,7 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 		}
 		switch {
 		case err != nil:
-		case id.VersionId != "" && !data.ValidVersion(id.VersionId):
+		case s.upstream == nil && id.VersionId != "" && !data.ValidVersion(id.VersionId):
 			err = invalidVersion(id.VersionId)
 		case !id.LastModifiedTime.IsZero() || id.Size != nil:
 			err = notImplemented("Size")
@@ -620,6 +628,9 @@ func (s *Service) deleteObjects(ctx context.Context, c *service.Call, in *api.De
 			d.Check = matches(id.Key, id.ETag)
 		}
 		deletions, ids = append(deletions, d), append(ids, id)
+	}
+	if s.upstream != nil {
+		return out, s.deleteThere(ctx, c, b, in, ids, out)
 	}
 	done, err := s.data.DeleteEach(b.ID, deletions, b.versioning(), c.Time.Truncate(time.Second).UTC())
 	if err != nil {

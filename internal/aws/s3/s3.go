@@ -30,6 +30,7 @@
 package s3
 
 import (
+	"context"
 	_ "embed"
 	"strconv"
 	"strings"
@@ -47,8 +48,9 @@ var declined string
 
 // A Service is S3 over a state and a store of objects.
 type Service struct {
-	db   *store.DB
-	data *data.DB
+	db       *store.DB
+	data     *data.DB  // nil before an upstream
+	upstream *Upstream // nil: the objects are here
 }
 
 // New returns S3. It puts right what a crash may have left between the two stores:
@@ -134,16 +136,16 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.deleteBucket, bucket),
 		service.Handle(s.getBucketLocation, bucket),
 
-		service.Handle(s.getBucketVersioning, bucket),
-		service.Handle(s.putBucketVersioning, bucket),
+		held(s, s.getBucketVersioning, bucket),
+		held(s, s.putBucketVersioning, bucket),
 		service.Handle(s.getBucketTagging, bucket),
 		service.Handle(s.putBucketTagging, bucket, service.Tags("Tagging.TagSet")),
 		service.Handle(s.deleteBucketTagging, bucket, action("s3:PutBucketTagging")),
 		service.Handle(s.getBucketAbac, bucket),
 		service.Handle(s.putBucketAbac, bucket),
-		service.Handle(s.getBucketEncryption, bucket, action("s3:GetEncryptionConfiguration")),
-		service.Handle(s.putBucketEncryption, bucket, action("s3:PutEncryptionConfiguration")),
-		service.Handle(s.deleteBucketEncryption, bucket, action("s3:PutEncryptionConfiguration")),
+		held(s, s.getBucketEncryption, bucket, action("s3:GetEncryptionConfiguration")),
+		held(s, s.putBucketEncryption, bucket, action("s3:PutEncryptionConfiguration")),
+		held(s, s.deleteBucketEncryption, bucket, action("s3:PutEncryptionConfiguration")),
 		service.Handle(s.getBucketOwnershipControls, bucket),
 		service.Handle(s.putBucketOwnershipControls, bucket),
 		service.Handle(s.deleteBucketOwnershipControls, bucket, action("s3:PutBucketOwnershipControls")),
@@ -171,8 +173,8 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.getBucketWebsite, bucket),
 		service.Handle(s.getObjectLockConfiguration, bucket, action("s3:GetBucketObjectLockConfiguration")),
 
-		service.Handle(s.putObject, object, put(append(preconditions, creates)...)...),
-		service.Handle(s.copyObject, object, put(
+		held(s, s.putObject, object, put(append(preconditions, creates)...)...),
+		held(s, s.copyObject, object, put(
 			key("s3:x-amz-copy-source", "{CopySource}"), key("s3:x-amz-metadata-directive", "{MetadataDirective}"),
 			creates, preconditions[0], preconditions[1], preconditions[2],
 			service.Also("s3:GetObject", service.On(copySource), service.If(copiesCurrent)),
@@ -180,32 +182,32 @@ func (s *Service) AWS() *service.Service {
 			service.Also("s3:GetObjectTagging", service.On(copySource), service.If(s.copiesTags)),
 			service.Also("s3:GetObjectVersionTagging", service.On(copySource), service.If(s.copiesVersionTags), service.KeyOf("s3:versionid", copiedVersion)),
 			service.Also("s3:PutObjectTagging", nil, service.If(s.keepsTags)))...),
-		service.Handle(s.getObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
-		service.Handle(s.headObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
-		service.Handle(s.getObjectAttributes, object, append(versioned("s3:GetObject", "s3:GetObjectVersion"), service.Data,
+		held(s, s.getObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
+		held(s, s.headObject, object, versioned("s3:GetObject", "s3:GetObjectVersion", service.Data)...),
+		held(s, s.getObjectAttributes, object, append(versioned("s3:GetObject", "s3:GetObjectVersion"), service.Data,
 			service.Also("s3:GetObjectAttributes", nil, service.Unless("VersionId")),
 			service.Also("s3:GetObjectVersionAttributes", nil, service.When("VersionId"), key("s3:versionid", "{VersionId}")))...),
-		service.Handle(s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data,
+		held(s, s.deleteObject, object, append(versioned("s3:DeleteObject", "s3:DeleteObjectVersion"), key("s3:if-match", "{IfMatch}"), service.Data,
 			service.Also("s3:GetObject", nil, service.If(comparesETag)))...),
 		service.Handle(s.deleteObjects, service.On(each), action("s3:DeleteObject"), service.PerItem, service.Data),
-		service.Handle(s.getObjectTagging, object, versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", service.Data)...),
-		service.Handle(s.putObjectTagging, object, versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", service.Data)...),
-		service.Handle(s.deleteObjectTagging, object, versioned("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging", service.Data)...),
+		held(s, s.getObjectTagging, object, versioned("s3:GetObjectTagging", "s3:GetObjectVersionTagging", service.Data)...),
+		held(s, s.putObjectTagging, object, versioned("s3:PutObjectTagging", "s3:PutObjectVersionTagging", service.Data)...),
+		held(s, s.deleteObjectTagging, object, versioned("s3:DeleteObjectTagging", "s3:DeleteObjectVersionTagging", service.Data)...),
 
-		service.Handle(s.listObjects, bucket, append(listing, action("s3:ListBucket"))...),
-		service.Handle(s.listObjectsV2, bucket, append(listing, action("s3:ListBucket"))...),
-		service.Handle(s.listObjectVersions, bucket, append(listing, action("s3:ListBucketVersions"))...),
+		held(s, s.listObjects, bucket, append(listing, action("s3:ListBucket"))...),
+		held(s, s.listObjectsV2, bucket, append(listing, action("s3:ListBucket"))...),
+		held(s, s.listObjectVersions, bucket, append(listing, action("s3:ListBucketVersions"))...),
 
-		service.Handle(s.createMultipartUpload, object, put(key("s3:ObjectCreationOperation", "false"))...),
-		service.Handle(s.uploadPart, object, action("s3:PutObject"), key("s3:ObjectCreationOperation", "false"), service.Data),
-		service.Handle(s.uploadPartCopy, object, action("s3:PutObject"), service.Data,
+		held(s, s.createMultipartUpload, object, put(key("s3:ObjectCreationOperation", "false"))...),
+		held(s, s.uploadPart, object, action("s3:PutObject"), key("s3:ObjectCreationOperation", "false"), service.Data),
+		held(s, s.uploadPartCopy, object, action("s3:PutObject"), service.Data,
 			key("s3:ObjectCreationOperation", "false"), key("s3:x-amz-copy-source", "{CopySource}"),
 			service.Also("s3:GetObject", service.On(partSource), service.If(partOfCurrent)),
 			service.Also("s3:GetObjectVersion", service.On(partSource), service.If(partOfVersion), service.KeyOf("s3:versionid", partVersion))),
-		service.Handle(s.completeMultipartUpload, object, append(preconditions, action("s3:PutObject"), creates, service.Data)...),
-		service.Handle(s.abortMultipartUpload, object, service.Data),
-		service.Handle(s.listParts, object, action("s3:ListMultipartUploadParts"), service.Data),
-		service.Handle(s.listMultipartUploads, bucket, action("s3:ListBucketMultipartUploads"), service.Data),
+		held(s, s.completeMultipartUpload, object, append(preconditions, action("s3:PutObject"), creates, service.Data)...),
+		held(s, s.abortMultipartUpload, object, service.Data),
+		held(s, s.listParts, object, action("s3:ListMultipartUploadParts"), service.Data),
+		held(s, s.listMultipartUploads, bucket, action("s3:ListBucketMultipartUploads"), service.Data),
 	)
 	t.Object, t.Key, t.Anonymous, t.Quoted = resourceOf, s.key, true, true
 	return t
@@ -334,9 +336,9 @@ func (s *Service) existingTags(c *service.Call, check *service.Check) []data.Tag
 			version = p.Value.Strings()[0]
 		}
 	}
-	o, err := s.data.Stat(b.ID, key, version)
+	tags, err := s.tagsOf(context.Background(), b, key, version)
 	if err != nil {
-		return nil
+		c.Unknown = err
 	}
-	return o.Tags
+	return tags
 }

@@ -7,3 +7,8 @@ import (
 )
 
 func TestScripts(t *testing.T) { awstest.Scripts(t) }
+
+// What S3 does it does before another store, too.
+func TestScriptsBeforeStore(t *testing.T) {
+	awstest.ScriptsBeforeStore(t, map[string]string{})
+}

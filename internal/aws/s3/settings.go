@@ -277,7 +277,7 @@ func (s *Service) putBucketAcl(ctx context.Context, c *service.Call, in *api.Put
 }
 
 func (s *Service) getObjectAcl(ctx context.Context, c *service.Call, in *api.GetObjectAclInput) (*api.GetObjectAclOutput, error) {
-	b, _, err := s.stat(c, in.Bucket, in.Key, in.VersionId, in.ExpectedBucketOwner)
+	b, err := s.there(ctx, c, in.Bucket, in.Key, in.VersionId, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +286,7 @@ func (s *Service) getObjectAcl(ctx context.Context, c *service.Call, in *api.Get
 }
 
 func (s *Service) putObjectAcl(ctx context.Context, c *service.Call, in *api.PutObjectAclInput) (*api.PutObjectAclOutput, error) {
-	b, _, err := s.stat(c, in.Bucket, in.Key, in.VersionId, in.ExpectedBucketOwner)
+	b, err := s.there(ctx, c, in.Bucket, in.Key, in.VersionId, in.ExpectedBucketOwner)
 	if err != nil {
 		return nil, err
 	}
