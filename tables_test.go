@@ -17,6 +17,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
+	"github.com/iamd-dev/iamd/internal/aws/ssm"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -42,7 +43,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS()}
+		(&dynamodb.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS()}
 }
 
 // undocumented are what a row says and AWS's reference does not, with the reason.
@@ -189,6 +190,7 @@ var samples = map[string]string{
 	"NewPath":                     "/",
 	"PathPrefix":                  "/",
 	"CopySource":                  "sample/sample",
+	"ResourceType":                "Parameter",
 	"ResourceArn":                 "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
 	"TableArn":                    "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
 	"BackupArn":                   "arn:aws:dynamodb:us-east-1:" + account + ":table/sample/backup/sample",

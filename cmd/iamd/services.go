@@ -9,6 +9,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
+	"github.com/iamd-dev/iamd/internal/aws/ssm"
 	"github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
@@ -20,7 +21,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ssm.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -33,6 +34,7 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers, Issuer: h.issuer}).AWS(),
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
+		(&ssm.Service{DB: h.db, Keyring: h.keyring}).AWS(),
 	}
 	// What S3 and DynamoDB keep is on this machine, which the servers of a cluster do not
 	// share, or behind us.

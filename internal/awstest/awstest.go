@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3 or dynamodb as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb or ssm as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	form SERVICE [NAME=VALUE]...
 //		sends a signed form of the Query protocol as it stands here, Action and Version
@@ -153,6 +153,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 
@@ -163,6 +164,7 @@ import (
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
 	s3service "github.com/iamd-dev/iamd/internal/aws/s3"
+	ssmservice "github.com/iamd-dev/iamd/internal/aws/ssm"
 	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
@@ -276,7 +278,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ssmservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -332,6 +334,7 @@ func (s *Server) open() error {
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,
@@ -441,6 +444,11 @@ func (s *Server) S3(cfg aws.Config) *s3.Client {
 // keeper of programs: see workload.Keep.
 func (s *Server) DynamoDB(cfg aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// SSM returns a client with the configuration.
+func (s *Server) SSM(cfg aws.Config) *ssm.Client {
+	return ssm.NewFromConfig(cfg, func(o *ssm.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // A signer signs as SDK clients do, by the server's clock.

@@ -173,6 +173,7 @@ type command struct {
 var commands = map[string]command{
 	"organizations": {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
 	"dynamodb":      {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
+	"ssm":           {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
 	"iam":           {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
 	"sts":           {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
 	"s3":            {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
@@ -386,6 +387,8 @@ func (s *script) client(service string) any {
 		return s.server.Organizations(s.config())
 	case "dynamodb":
 		return s.server.DynamoDB(s.config())
+	case "ssm":
+		return s.server.SSM(s.config())
 	}
 	return s.server.S3(s.config())
 }

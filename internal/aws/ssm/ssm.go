@@ -1,0 +1,141 @@
+// Package ssm is AWS Systems Manager: Parameter Store.
+//
+//	s := &ssm.Service{DB: db, Keyring: keyring}
+//	table := s.AWS()
+//
+// # Parameters
+//
+// A parameter is kept by account, region and name, and each of its versions by itself. A
+// parameter of the first level is the same with and without the slash before its name
+// ("db" and "/db"); in ARNs the slash is never doubled. SecureString values are sealed by
+// the house's vault, each under the name of its version, and what a caller without
+// WithDecryption sees is the sealed text.
+package ssm
+
+import (
+	_ "embed"
+	"strconv"
+	"strings"
+
+	"github.com/iamd-dev/iamd/arn"
+	"github.com/iamd-dev/iamd/internal/aws/ssm/api"
+	"github.com/iamd-dev/iamd/internal/identity"
+	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/policy"
+)
+
+// A Service is Systems Manager over a store.
+type Service struct {
+	DB      *store.DB
+	Keyring *identity.Keyring // seals SecureString values
+}
+
+//go:embed declined.txt
+var declined string
+
+// Tables returns the tables of the store, so that what is in them is checked at start.
+func Tables() []store.Checker { return []store.Checker{parameters, revisions} }
+
+// AWS returns the table of operations.
+func (s *Service) AWS() *service.Service {
+	t := service.New(api.Model, declined,
+		//             operation                on             and
+		service.Handle(s.putParameter, one(func(in *api.PutParameterInput) string { return in.Name }),
+			yes("ssm:Overwrite", func(in *api.PutParameterInput) bool { return is(in.Overwrite) }),
+			yes("ssm:Policies", func(in *api.PutParameterInput) bool { return in.Policies != "" }),
+			service.Tags("Tags"),
+			service.Also("ssm:AddTagsToResource", nil, service.When("Tags"), service.Tags("Tags"))),
+		service.Handle(s.getParameter, one(func(in *api.GetParameterInput) string { return in.Name })),
+		service.Handle(s.getParameters, each(func(in *api.GetParametersInput) []string { return in.Names })),
+		service.Handle(s.getParametersByPath, one(func(in *api.GetParametersByPathInput) string { return in.Path }),
+			yes("ssm:Recursive", func(in *api.GetParametersByPathInput) bool { return is(in.Recursive) })),
+		service.Handle(s.getParameterHistory, one(func(in *api.GetParameterHistoryInput) string { return in.Name })),
+		service.Handle(s.describeParameters, service.Any),
+		service.Handle(s.deleteParameter, one(func(in *api.DeleteParameterInput) string { return in.Name })),
+		service.Handle(s.deleteParameters, each(func(in *api.DeleteParametersInput) []string { return in.Names })),
+		service.Handle(s.labelParameterVersion, one(func(in *api.LabelParameterVersionInput) string { return in.Name })),
+		service.Handle(s.unlabelParameterVersion, one(func(in *api.UnlabelParameterVersionInput) string { return in.Name })),
+
+		service.Handle(s.addTagsToResource, tagged(func(in *api.AddTagsToResourceInput) (string, string) { return in.ResourceType, in.ResourceId }),
+			service.Tags("Tags")),
+		service.Handle(s.removeTagsFromResource, tagged(func(in *api.RemoveTagsFromResourceInput) (string, string) { return in.ResourceType, in.ResourceId }),
+			service.Tags("TagKeys")),
+		service.Handle(s.listTagsForResource, tagged(func(in *api.ListTagsForResourceInput) (string, string) { return in.ResourceType, in.ResourceId })),
+	)
+	t.Object, t.Key = s.object, key
+	return t
+}
+
+// is reads an optional boolean of an input: absent is false.
+func is(b *bool) bool { return b != nil && *b }
+
+// yes is a condition key that is "true" or "false" and always there.
+func yes[In any](name string, f func(*In) bool) service.Clause {
+	return service.KeyOf(name, func(_ *service.Call, in *In) (policy.Value, bool) {
+		return policy.String(strconv.FormatBool(f(in))), true
+	})
+}
+
+// one is the parameter that a call names.
+func one[In any](name func(*In) string) service.Resource {
+	return service.On(func(c *service.Call, in *In) []service.Target {
+		return []service.Target{{ARN: locate(c, name(in)).arn()}}
+	})
+}
+
+// each is one for the calls that name several: the caller must be allowed all.
+func each[In any](names func(*In) []string) service.Resource {
+	return service.On(func(c *service.Call, in *In) []service.Target {
+		var all []service.Target
+		for _, name := range names(in) {
+			all = append(all, service.Target{ARN: locate(c, name).arn()})
+		}
+		return all
+	})
+}
+
+// kinds are the resources by the type that calls about tags name.
+var kinds = map[string]string{
+	"Association": "association", "Automation": "automation-execution", "Document": "document", "MaintenanceWindow": "maintenancewindow",
+	"ManagedInstance": "managed-instance", "OpsItem": "opsitem", "OpsMetadata": "opsmetadata", "PatchBaseline": "patchbaseline",
+}
+
+// tagged is the resource whose tags a call is about.
+func tagged[In any](of func(*In) (kind, id string)) service.Resource {
+	return service.On(func(c *service.Call, in *In) []service.Target {
+		kind, id := of(in)
+		if kind == "Parameter" {
+			return []service.Target{{ARN: locate(c, id).arn()}}
+		}
+		return []service.Target{{ARN: arn.New("aws", "ssm", c.Region, c.Account, kinds[kind]+"/"+id)}}
+	})
+}
+
+// tagless are the actions on parameters that are not decided by the parameter's tags
+// (Service Authorization Reference, "AWS Systems Manager").
+var tagless = map[policy.Action]bool{"ssm:PutParameter": true, "ssm:GetParametersByPath": true}
+
+// object is what authorisation may know of a resource.
+func (s *Service) object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Object {
+	if !strings.HasPrefix(a.Resource(), "parameter/") || tagless[action] {
+		return service.Object{}
+	}
+	p := parameters.Get(state, ofARN(a).key())
+	if p == nil {
+		return service.Object{}
+	}
+	return service.Object{Tag: p.tag, TagKeys: p.tagKeys()}
+}
+
+const resourceTag = "ssm:resourcetag/"
+
+// key gives ssm:resourceTag/KEY, the service's own name of aws:ResourceTag/KEY.
+func key(_ *service.Call, _ *service.Check, on *service.Object, key string) (policy.Value, bool) {
+	name, ok := strings.CutPrefix(key, resourceTag)
+	if !ok || on.Tag == nil {
+		return policy.Value{}, false
+	}
+	v, ok := on.Tag(name)
+	return policy.String(v), ok
+}
