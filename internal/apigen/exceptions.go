@@ -25,6 +25,7 @@ var quiet = []exception{
 // capital services write an error's text into Message.
 var capital = []exception{
 	{"organizations", "", "", "the member of all its errors, beside Reason"},
+	{"lambda", "", "", "seen with errors that the model does not list: AccessDeniedException"},
 }
 
 // reasons are the errors by which services that do not say ValidationException tell
@@ -122,6 +123,8 @@ var added = []addedMember{
 // pointer members are strings where absent and empty must be told apart.
 var pointer = []exception{
 	{"iam", "UpdateRoleInput.Description", "", "absent leaves the description, empty removes it"},
+	{"lambda", "UpdateAliasInput.Description", "", "absent leaves the description, empty removes it"},
+	{"lambda", "UpdateFunctionConfigurationInput.Description", "", "absent leaves the description, empty removes it"},
 	{"organizations", "UpdatePolicyInput.Description", "", "absent leaves the description, empty removes it"},
 	{"s3", "LifecycleRuleFilter.Prefix", "", "an empty prefix is a filter that matches everything"},
 	{"s3", "LifecycleRule.Prefix", "", "the old form of the filter: present and empty is not absent"},
@@ -153,6 +156,9 @@ var always = []exception{
 	{"iam", "ServiceLastAccessed.TotalAuthenticatedEntities", "", "0 is written for a service never used"},
 	{"iam", "OrganizationsDecisionDetail.AllowedByOrganizations", "", "false is the point of it"},
 	{"iam", "PermissionsBoundaryDecisionDetail.AllowedByPermissionsBoundary", "", "false is the point of it"},
+	{"lambda", "*.Description", "", "recorded: an empty one is written"},
+	{"lambda", "AccountUsage.*", "", "0 is written"},
+	{"lambda", "AccountLimit.*", "", "0 is written"},
 	{"organizations", "PolicySummary.AwsManaged", "", "false is written"},
 	{"sts", "GetFederationTokenOutput.PackedPolicySize", "", "federation answers always have it"},
 	{"ec2", "AttributeBooleanValue.Value", "", "false is the answer"},
@@ -190,17 +196,22 @@ var always = []exception{
 // optional members are pointers in outputs too: whether they are written is the answer.
 var optional = []exception{
 	{"accessanalyzer", "PathElement.index", "", "an element of a path has one member, and 0 is an index"},
+	{"lambda", "*.ReservedConcurrentExecutions", "", "none at all and 0 differ"},
+	{"lambda", "*.MaximumRetryAttempts", "", "0 retries are said"},
+	{"lambda", "*.MaximumEventAgeInSeconds", "", "absent where it was not given"},
 	{"s3", "GetObjectAttributesOutput.ObjectSize", "", "written only when asked for, and then even when 0"},
 }
 
 // retype members have another type than the model says.
 var retype = []exception{
 	{"s3", "Expires", "string", "S3 keeps and returns what the client sent, date or not"},
+	{"lambda", "BlobStream", "[]byte", "the whole event of an invocation: it is small"},
 }
 
 // openEnum shapes are lists of values that grow without the model.
 var openEnum = []exception{
 	{"ec2", "InstanceType", "", "a list of a thousand to which every month adds"},
+	{"lambda", "Runtime", "", "recorded: a runtime that is none is an InvalidParameterValueException"},
 	{"s3", "BucketLocationConstraint", "", "regions: which are on is configuration"},
 }
 
@@ -209,6 +220,8 @@ var regexps = []exception{
 	{"s3", `\/?.+\/.+`, `\/?.+(\/|%2[Ff]).+`, "the value is percent-encoded: Terraform encodes the slashes, too"},
 	{"iam", `^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`, `^[a-z0-9]+(-[a-z0-9]+)*$`,
 		"no lookahead in RE2; length is checked by itself"},
+	{"lambda", `(?!^[0-9]+$)([a-zA-Z0-9-_]+)`, `[0-9]*[a-zA-Z-_][a-zA-Z0-9-_]*`, "no lookahead in RE2"},
+	{"lambda", `[0-9A-Za-z\.\-_]*(?<!\.)`, `([0-9A-Za-z\.\-_]*[0-9A-Za-z\-_])?`, "no lookbehind in RE2"},
 	{"dynamodb", `\p{Print}+`, `[\x20-\x7e]+`, "Java's name of what ASCII can print"},
 	{"dynamodb", `[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*`, `[\x{0020}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}\r\n\t]*`,
 		"what UTF-16 says with surrogates"},
@@ -220,7 +233,7 @@ var noTypes = []exception{
 	{"s3", "WriteGetObjectResponse", "", "belongs to the object lambda endpoint"},
 }
 
-// noRoute are operations that another has the route of. Deprecated ones are always.
+// noRoute are operations that another has the route of. S3's deprecated ones are always.
 var noRoute = []exception{
 	{"s3", "ListDirectoryBuckets", "", "the route of ListBuckets on the endpoint of S3 Express"},
 	{"s3", "WriteGetObjectResponse", "", "belongs to the object lambda endpoint"},
@@ -303,6 +316,9 @@ var furtherErrors = []furtherError{
 	{"ec2", "OperationNotPermitted", 400},
 	{"ec2", "TagLimitExceeded", 400},
 	{"ec2", "Unsupported", 400},
+	{"lambda", "AccessDeniedException", 403},
+	{"lambda", "RequestEntityTooLargeException", 413},
+	{"lambda", "ValidationException", 400},
 	{"s3", "AccessControlListNotSupported", 400},
 	{"s3", "AuthorizationHeaderMalformed", 400},
 	{"s3", "AuthorizationQueryParametersError", 400},

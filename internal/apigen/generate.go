@@ -227,10 +227,10 @@ func (g *generator) operations(typed map[string]bool) {
 		if op.Authtype == "none" {
 			g.printf(", Unsigned: true")
 		}
-		if g.has(noRoute, name) || op.Deprecated {
+		if g.has(noRoute, name) || op.Deprecated && md.Protocol == "rest-xml" {
 			g.printf(", NoRoute: true")
 		}
-		if op.Input != nil {
+		if op.Input != nil && md.Protocol == "rest-xml" { // S3 tells operations by what they require; elsewhere that it is missing is told
 			in := g.model.Shapes[op.Input.Shape]
 			var query, header []string
 			for _, m := range in.Members.names {
@@ -507,6 +507,7 @@ func (g *generator) errors() {
 	type modelled struct {
 		code   string
 		status int
+		more   string // what the error has beside code, text and status
 	}
 	all := map[string]modelled{}
 	for name, s := range g.model.Shapes {
@@ -523,6 +524,14 @@ func (g *generator) errors() {
 		if s.Error != nil && s.Error.Code != "" {
 			e.code = s.Error.Code
 		}
+		// Services of the rest-json protocol write the text of some errors in Message and that
+		// of others in message, and Lambda says whose fault an error is.
+		if _, small := s.Members.refs["message"]; small && g.capital() && g.model.Metadata.Protocol == "rest-json" {
+			e.more += `.Texted("message")`
+		}
+		if _, ok := s.Members.refs["Type"]; ok && e.status < 500 && g.model.Metadata.Protocol == "rest-json" {
+			e.more += `.With("Type", "User")`
+		}
 		all[e.code] = e
 	}
 	for _, e := range furtherErrors {
@@ -532,14 +541,20 @@ func (g *generator) errors() {
 		if _, ok := all[e.Code]; ok {
 			g.fail("the model has the error %s itself: remove it from the table", e.Code)
 		}
-		all[e.Code] = modelled{e.Code, e.Status}
+		all[e.Code] = modelled{e.Code, e.Status, ""}
 	}
 	for _, code := range slices.Sorted(maps.Keys(all)) {
 		name := exported(strings.ReplaceAll(strings.TrimSuffix(code, "Exception"), ".", ""))
+		if g.fromInput[name] || g.fromOutput[name] {
+			name = exported(code) // Lambda has a SnapStart, and a SnapStartException
+		}
 		g.printf("// %s makes the error %s, HTTP %d.\n", name, code, all[code].status)
-		g.printf("func %s(format string, args ...any) *wire.Error { return wire.Errorf(%d, %q, format, args...) }\n\n", name, all[code].status, code)
+		g.printf("func %s(format string, args ...any) *wire.Error { return wire.Errorf(%d, %q, format, args...)%s }\n\n", name, all[code].status, code, all[code].more)
 	}
 }
+
+// capital reports whether the service's errors have their text in Message.
+func (g *generator) capital() bool { return g.has(capital, "") }
 
 func exported(name string) string {
 	r, n := utf8.DecodeRuneInString(name)

@@ -14,6 +14,9 @@ type Error struct {
 	// NoMessage leaves the Message element out altogether, as IAM does for an
 	// absent credential report.
 	NoMessage bool
+	// TextIn is the member that holds the message in REST-JSON, where an error differs from
+	// what the model says of all: "message". "" where it does not.
+	TextIn string
 	// Document is the whole error document as the server behind us wrote it, in the
 	// protocol's form; nil for errors of our own.
 	Document []byte
@@ -42,6 +45,12 @@ func (e *Error) HTTPStatus() int {
 // tell the whole: return api.NoSuchBucket("...").With("BucketName", in.Bucket).
 func (e *Error) With(name, value string) *Error {
 	e.Fields = append(e.Fields, Field{name, value})
+	return e
+}
+
+// Texted sets TextIn and returns the error itself.
+func (e *Error) Texted(member string) *Error {
+	e.TextIn = member
 	return e
 }
 

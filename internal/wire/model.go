@@ -30,7 +30,7 @@ type Model struct {
 	Protocol     Protocol
 	Global       bool        // one endpoint for all regions, signed for us-east-1 only
 	Quiet        bool        // ValidationError does not repeat the caller's value (IAM)
-	Capital      bool        // JSON protocols: an error's text is in Message, not in message
+	Capital      bool        // JSON protocols, REST-JSON too: an error's text is in Message, not in message
 	Reasons      string      // JSON protocols: the error of a bad input that tells the first fault by a reason; "" is ValidationException, which tells all
 	Operations   []Operation // sorted by name
 

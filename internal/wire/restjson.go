@@ -241,11 +241,25 @@ func encodeRESTJSON(w http.ResponseWriter, op *Operation, out any, requestID str
 }
 
 // appendRESTJSONError writes an error of REST-JSON, where the code is in a header.
-func appendRESTJSONError(dst []byte, e *Error) []byte {
-	dst = append(dst, `{"message":`...)
-	dst = AppendJSONString(dst, e.Message)
-	for _, f := range e.Fields {
-		dst = append(dst, ',')
+func appendRESTJSONError(dst []byte, m *Model, e *Error) []byte {
+	member := e.TextIn
+	switch {
+	case member != "":
+	case m.Capital:
+		member = "Message"
+	default:
+		member = "message"
+	}
+	dst = append(dst, '{')
+	if !e.NoMessage {
+		dst = AppendJSONString(dst, member)
+		dst = append(dst, ':')
+		dst = AppendJSONString(dst, e.Message)
+	}
+	for i, f := range e.Fields {
+		if i > 0 || !e.NoMessage {
+			dst = append(dst, ',')
+		}
 		dst = AppendJSONString(dst, f.Name)
 		dst = append(dst, ':')
 		dst = AppendJSONString(dst, f.Value)

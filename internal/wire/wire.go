@@ -125,7 +125,7 @@ func EncodeError(w http.ResponseWriter, m *Model, e *Error, requestID, resource 
 		h.Set("Content-Type", contentTypeJSON(m))
 		h.Set("X-Amzn-Requestid", requestID)
 	case RESTJSON:
-		dst = appendRESTJSONError(dst, e)
+		dst = appendRESTJSONError(dst, m, e)
 		h.Set("Content-Type", "application/json")
 		h.Set("X-Amzn-Errortype", e.Code)
 		h.Set("X-Amzn-Requestid", requestID)
