@@ -15,6 +15,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/aws/lambda"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/outbound"
@@ -40,6 +41,7 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
+	functions *lambda.Service // nil in a cluster
 	audit     *audit.Log
 	reasons   *audit.Decisions
 	lock      *os.File // of the data directory; nil where the log has it
@@ -207,6 +209,9 @@ func (h *house) Close() error {
 	var errs []error
 	if h.workloads != nil {
 		h.workloads.Close()
+	}
+	if h.functions != nil {
+		h.functions.Close()
 	}
 	if h.server != nil {
 		h.server.Close()

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
+	"github.com/iamd-dev/iamd/internal/aws/lambda"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
 	"github.com/iamd-dev/iamd/internal/aws/s3"
 	"github.com/iamd-dev/iamd/internal/aws/ssm"
@@ -21,7 +23,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ssm.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -50,6 +52,13 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	}
 	if h.engines != nil || len(s.behind.dynamodb) > 0 {
 		all = append(all, (&dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines)}).AWS())
+	}
+	if h.objects != nil { // code, too, is on this machine
+		h.functions = &lambda.Service{DB: h.db, Invoker: h.inside, Roles: h.roles, Host: h.workloads, Dir: filepath.Join(s.data, "lambda"), Log: h.log}
+		if err := h.functions.Open(); err != nil {
+			return nil, err
+		}
+		all = append(all, h.functions.AWS())
 	}
 	return all, nil
 }

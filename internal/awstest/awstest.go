@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb or ssm as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda or ssm as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	form SERVICE [NAME=VALUE]...
 //		sends a signed form of the Query protocol as it stands here, Action and Version
@@ -113,6 +113,9 @@
 //	http METHOD URL [NAME=VALUE]... [@FILE]
 //		sends a plain request, with headers and the file as body; the URL may be a
 //		path. stdout has Status, the headers and Body. It never fails.
+//	zip FILE [NAME=]FILE...
+//		makes a file of the archive that is a zip of other files, each under its name or
+//		another: zip code.zip index.py=handler.py.
 //	explain
 //		asks, as the root of the current account, why the last operation was allowed
 //		or refused; stdout is what iamd explain prints.
@@ -151,6 +154,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
@@ -162,6 +166,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
+	lambdaservice "github.com/iamd-dev/iamd/internal/aws/lambda"
 	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
 	s3service "github.com/iamd-dev/iamd/internal/aws/s3"
 	ssmservice "github.com/iamd-dev/iamd/internal/aws/ssm"
@@ -209,6 +214,8 @@ type Server struct {
 	// whose tests run workloads calls workload.Keep first thing in TestMain.
 	Roles     *servicerole.Roles
 	Workloads *workload.Host
+	// Functions run there too.
+	Functions *lambdaservice.Service
 	audit     *audit.Log
 	reasons   *audit.Decisions
 }
@@ -278,7 +285,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ssmservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -322,6 +329,10 @@ func (s *Server) open() error {
 	if err := s.Workloads.Open(); err != nil {
 		return err
 	}
+	s.Functions = &lambdaservice.Service{DB: s.DB, Invoker: inside, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "lambda"), Now: s.Now}
+	if err := s.Functions.Open(); err != nil {
+		return err
+	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -334,6 +345,7 @@ func (s *Server) open() error {
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			s.Functions.AWS(),
 			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
 		},
 		Audit:          s.audit,
@@ -351,6 +363,7 @@ func (s *Server) open() error {
 
 func (s *Server) close() error {
 	s.Workloads.Close()
+	s.Functions.Close()
 	s.handler.Close()
 	for _, close := range []func() error{s.engines.Close, s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
 		if err := close(); err != nil {
@@ -444,6 +457,11 @@ func (s *Server) S3(cfg aws.Config) *s3.Client {
 // keeper of programs: see workload.Keep.
 func (s *Server) DynamoDB(cfg aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// Lambda returns a client with the configuration.
+func (s *Server) Lambda(cfg aws.Config) *lambda.Client {
+	return lambda.NewFromConfig(cfg, func(o *lambda.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // SSM returns a client with the configuration.

@@ -1,6 +1,7 @@
 package awstest
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
@@ -173,6 +174,7 @@ type command struct {
 var commands = map[string]command{
 	"organizations": {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
 	"dynamodb":      {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
+	"lambda":        {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
 	"ssm":           {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
 	"iam":           {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
 	"sts":           {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
@@ -198,6 +200,7 @@ var commands = map[string]command{
 	"header":        {(*script).header, false, 0, -1},
 	"presign":       {(*script).presign, false, 2, -1},
 	"http":          {(*script).http, false, 2, -1},
+	"zip":           {(*script).zip, false, 2, -1},
 	"explain":       {(*script).explain, false, 0, 0},
 	"audit":         {(*script).audit, false, 0, 0},
 }
@@ -387,6 +390,8 @@ func (s *script) client(service string) any {
 		return s.server.Organizations(s.config())
 	case "dynamodb":
 		return s.server.DynamoDB(s.config())
+	case "lambda":
+		return s.server.Lambda(s.config())
 	case "ssm":
 		return s.server.SSM(s.config())
 	}
@@ -445,6 +450,36 @@ func (s *script) file(name string) (string, error) {
 	}
 	f.used = true
 	return strings.TrimSuffix(f.text, "\n"), nil
+}
+
+// zip makes a file of the archive that is a zip of others.
+func (s *script) zip(_ bool, args []string) error {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, arg := range args[1:] {
+		name, from, ok := strings.Cut(arg, "=")
+		if !ok {
+			from = name
+		}
+		text, err := s.file(from)
+		if err != nil {
+			return err
+		}
+		h := &zip.FileHeader{Name: name, Method: zip.Deflate}
+		h.SetMode(0o755)
+		w, err := z.CreateHeader(h)
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	s.files[args[0]] = &file{text: b.String()}
+	return nil
 }
 
 // requestID finds the request id in an SDK output's metadata.
