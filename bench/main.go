@@ -5,13 +5,15 @@
 //	sigv4    a verification: ours, and the SDK's signer as a verifier would use it
 //	sts      AssumeRole over HTTP beside a bare net/http server
 //	s3       an authorised GetObject of 1 KiB beside versitygw
+//	upstream GetObject of 1 KiB of iamd before versitygw, beside versitygw alone
+//	dynamodb GetItem and PutItem of iamd before dynoxide, beside dynoxide alone
 //	size     an organisation of 1,000 accounts, 100,000 users and 50,000 roles
 //
 // Run it with
 //
 //	go run . [-only policy,sts] [-time 5s] [-rounds 3] [-size 0.1] [-markdown FILE]
 //
-// For sts, s3 and size the server runs on one core and the client on another (taskset);
+// For all but policy and sigv4 the server runs on one core and the client on another (taskset);
 // the client has signed its requests beforehand. Beside the requests a second
 // it tells the CPU time that the server spent on each, which other work on the
 // machine disturbs less. Everything stays on the loopback interface and in a
@@ -58,6 +60,8 @@ var parts = []part{
 	{"sigv4", benchSigV4},
 	{"sts", benchSTS},
 	{"s3", benchS3},
+	{"upstream", benchUpstream},
+	{"dynamodb", benchDynamoDB},
 	{"size", benchSize},
 }
 
@@ -69,7 +73,7 @@ func main() {
 		return
 	}
 	testing.Init()
-	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, size (default all)")
+	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, size (default all)")
 	markdown := flag.String("markdown", "", "also write the tables to this file, in Markdown")
 	var s settings
 	flag.DurationVar(&s.time, "time", 3*time.Second, "time of one measurement under load")

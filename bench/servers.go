@@ -151,7 +151,10 @@ func (s *server) request(ctx context.Context, keys sigv4.Signer, service, method
 	for name, values := range header {
 		r.Header[name] = values
 	}
-	if service != "s3" {
+	switch {
+	case header.Get("X-Amz-Target") != "":
+		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+	case service != "s3":
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	keys.Region, keys.Service = region, service

@@ -20,7 +20,7 @@ func Test(t *testing.T) {
 	awstest.Scripts(t)
 }
 
-func needEngine(t *testing.T) {
+func needEngine(t testing.TB) {
 	t.Helper()
 	if dynamodb.FindProgram() == "" {
 		t.Skip("there is no dynoxide: run scripts/install-dynoxide")

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +45,7 @@ const (
 )
 
 type embedded struct {
-	client  *http.Client
+	client  *lanes
 	process *workload.Process
 	used    time.Time
 	ready   chan struct{} // closed when process and err are set
@@ -212,12 +211,11 @@ func (x *embedded) start(e *Engines, account, region string) error {
 	if err != nil {
 		return err
 	}
-	x.client = &http.Client{Transport: &local{http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return x.process.Dial(ctx, enginePort) },
-		MaxIdleConnsPerHost: 128,
-		IdleConnTimeout:     time.Minute,
-		DisableCompression:  true,
-	}}}
+	x.client = newLanes(func(ctx context.Context) (net.Conn, error) { return x.process.Dial(ctx, enginePort) })
+	go func() {
+		<-x.process.Done()
+		x.client.close()
+	}()
 	for deadline := time.Now().Add(engineStart); ; time.Sleep(2 * time.Millisecond) {
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)
 		conn, err := x.process.Dial(ctx, enginePort)
@@ -264,13 +262,4 @@ func (e *Engines) Close() error {
 		<-gone
 	}
 	return nil
-}
-
-// local is the transport to an embedded engine, which wants a signature and reads none.
-type local struct{ http.Transport }
-
-func (l *local) RoundTrip(r *http.Request) (*http.Response, error) {
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=iamd/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
-	r.Header.Set("X-Amz-Date", "20260101T000000Z")
-	return l.Transport.RoundTrip(r)
 }
