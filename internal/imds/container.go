@@ -12,10 +12,11 @@ import (
 )
 
 // Container is the credentials endpoint of one container: it answers a GET of Path that
-// has the token in its Authorization header.
+// has the token in its Authorization header, if it has a token.
 type Container struct {
 	Path        string          // "/v2/credentials/..."
 	Token       identity.Secret // AWS_CONTAINER_AUTHORIZATION_TOKEN
+	Open        bool            // no token is asked for: whoever reaches the endpoint is the container
 	Credentials func(context.Context) (*servicerole.Credentials, error)
 }
 
@@ -24,7 +25,7 @@ func (c *Container) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Of sums, so that not even the token's length shows in the time that it takes.
 	given, want := sha256.Sum256([]byte(r.Header.Get("Authorization"))), sha256.Sum256([]byte(c.Token.Reveal()))
 	switch {
-	case c.Token.Reveal() == "" || subtle.ConstantTimeCompare(given[:], want[:]) != 1 || len(r.Header.Values("Authorization")) != 1:
+	case !c.Open && (c.Token.Reveal() == "" || subtle.ConstantTimeCompare(given[:], want[:]) != 1 || len(r.Header.Values("Authorization")) != 1):
 		refuse(w, http.StatusForbidden, "AccessDeniedException", "The authorization token is missing or wrong")
 		return
 	case r.Method != http.MethodGet:
