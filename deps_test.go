@@ -37,7 +37,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/lambda/api, aws/accessanalyzer/api
+	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/accessanalyzer/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -52,7 +52,7 @@ const order = `
 	# A service sees the table that it fills in, and never another service, the decision
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
-	service, data, aws/*/api < aws/*
+	service, data, aws/ssm/api, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/sts/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us.
@@ -72,13 +72,17 @@ const order = `
 	identity, sigv4 < proxy
 	service, data, proxy, aws/s3/api < aws/s3
 
+	# CodeBuild runs builds with the roles that are passed to it, with sources and artifacts in S3
+	# and variables from Parameter Store.
+	servicerole, imds, workload, aws/codebuild/api, aws/s3/api, aws/ssm/api < aws/codebuild
+
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,
@@ -93,6 +97,10 @@ const outside = `
 	# Credentials.
 	github.com/pquerna/otp           identity aws/iam awstest
 	golang.org/x/crypto              aws/iam
+
+	# Buildspecs, whose values are texts however they look: for that it takes YAML's nodes. It
+	# is the YAML organisation's own continuation of gopkg.in/yaml.v3, which is archived.
+	go.yaml.in/yaml/v3               aws/codebuild
 
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity outbound awstest

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -41,7 +42,8 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
-	functions *lambda.Service // nil in a cluster
+	builds    *codebuild.Service // nil in a cluster
+	functions *lambda.Service    // nil in a cluster
 	audit     *audit.Log
 	reasons   *audit.Decisions
 	lock      *os.File // of the data directory; nil where the log has it
@@ -207,6 +209,9 @@ func (h *house) keep(ctx context.Context) {
 // Close waits for calls in flight and closes what is open, the lock last.
 func (h *house) Close() error {
 	var errs []error
+	if h.builds != nil {
+		h.builds.Close()
+	}
 	if h.workloads != nil {
 		h.workloads.Close()
 	}

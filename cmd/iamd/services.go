@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
+	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -23,7 +25,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables(), codebuild.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -59,6 +61,13 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 			return nil, err
 		}
 		all = append(all, h.functions.AWS())
+	}
+	if h.objects != nil { // as functions
+		h.builds = &codebuild.Service{DB: h.db, Roles: h.roles, Workloads: h.workloads, Dir: filepath.Join(s.data, "codebuild"), Log: h.log}
+		if err := h.builds.Open(context.Background()); err != nil {
+			return nil, err
+		}
+		all = append(all, h.builds.AWS())
 	}
 	return all, nil
 }

@@ -45,8 +45,11 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda or ssm as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda, ssm or codebuild as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
+//	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
+//		calls an operation again and again until what it answers matches: for what goes on
+//		after an answer.
 //	form SERVICE [NAME=VALUE]...
 //		sends a signed form of the Query protocol as it stands here, Action and Version
 //		included: what a client would not send. The value may be a file, as below.
@@ -152,6 +155,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/codebuild"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -164,6 +168,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
+	codebuildservice "github.com/iamd-dev/iamd/internal/aws/codebuild"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	lambdaservice "github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -216,6 +221,7 @@ type Server struct {
 	Workloads *workload.Host
 	// Functions run there too.
 	Functions *lambdaservice.Service
+	builds    *codebuildservice.Service
 	audit     *audit.Log
 	reasons   *audit.Decisions
 }
@@ -285,7 +291,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), codebuildservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -333,6 +339,10 @@ func (s *Server) open() error {
 	if err := s.Functions.Open(); err != nil {
 		return err
 	}
+	s.builds = &codebuildservice.Service{DB: s.DB, Roles: s.Roles, Workloads: s.Workloads, Dir: filepath.Join(s.Dir, "codebuild"), Now: s.Now}
+	if err := s.builds.Open(ctx); err != nil {
+		return err
+	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -345,6 +355,7 @@ func (s *Server) open() error {
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			s.builds.AWS(),
 			s.Functions.AWS(),
 			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
 		},
@@ -362,6 +373,7 @@ func (s *Server) open() error {
 }
 
 func (s *Server) close() error {
+	s.builds.Close()
 	s.Workloads.Close()
 	s.Functions.Close()
 	s.handler.Close()
@@ -467,6 +479,11 @@ func (s *Server) Lambda(cfg aws.Config) *lambda.Client {
 // SSM returns a client with the configuration.
 func (s *Server) SSM(cfg aws.Config) *ssm.Client {
 	return ssm.NewFromConfig(cfg, func(o *ssm.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// CodeBuild returns a client with the configuration.
+func (s *Server) CodeBuild(cfg aws.Config) *codebuild.Client {
+	return codebuild.NewFromConfig(cfg, func(o *codebuild.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // A signer signs as SDK clients do, by the server's clock.

@@ -173,6 +173,7 @@ type command struct {
 
 var commands = map[string]command{
 	"organizations": {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
+	"codebuild":     {func(s *script, fail bool, a []string) error { return s.operation("codebuild", fail, a) }, true, 1, -1},
 	"dynamodb":      {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
 	"lambda":        {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
 	"ssm":           {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
@@ -201,6 +202,7 @@ var commands = map[string]command{
 	"presign":       {(*script).presign, false, 2, -1},
 	"http":          {(*script).http, false, 2, -1},
 	"zip":           {(*script).zip, false, 2, -1},
+	"until":         {(*script).until, false, 3, -1},
 	"explain":       {(*script).explain, false, 0, 0},
 	"audit":         {(*script).audit, false, 0, 0},
 }
@@ -362,6 +364,28 @@ func (s *script) answered(fail bool, failure error) error {
 	return s.refused(fail, code, message, response.HTTPStatusCode(), id)
 }
 
+// untilWait is how long until waits.
+const untilWait = time.Minute
+
+// until repeats an operation until its answer matches.
+func (s *script) until(_ bool, args []string) error {
+	re, err := regexp.Compile("(?m)" + args[0])
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(untilWait); ; time.Sleep(20 * time.Millisecond) {
+		if err := s.operation(args[1], false, args[2:]); err != nil {
+			return err
+		}
+		if re.MatchString(s.stdout) {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("after %v nothing matches %q", untilWait, args[0])
+		}
+	}
+}
+
 // refused keeps what an operation was refused with and says whether that is as expected.
 func (s *script) refused(fail bool, code, message string, status int, id string) error {
 	s.answer = output{{"Code", code}, {"Message", message}, {"Status", strconv.Itoa(status)}, {"RequestId", id}}
@@ -388,6 +412,8 @@ func (s *script) client(service string) any {
 		return s.server.STS(s.config())
 	case "organizations":
 		return s.server.Organizations(s.config())
+	case "codebuild":
+		return s.server.CodeBuild(s.config())
 	case "dynamodb":
 		return s.server.DynamoDB(s.config())
 	case "lambda":
