@@ -56,9 +56,11 @@ type Options struct {
 const (
 	// delay is how long a record that need not be durable waits for company.
 	delay = 250 * time.Millisecond
-	// company is how long a batch whose callers wait for the disk is left open
-	// for more of them, when there were several the last time.
-	company = time.Millisecond
+	// company is how long after the last batch one whose callers wait for the
+	// disk is left open for more of them, when there were several the last time.
+	// The sync of the last one counts: while it lasts, others come anyway, and
+	// were they all in one batch, nobody would be left to work during its sync.
+	company = 1250 * time.Microsecond
 	// roomy is how much may wait before it is written without delay.
 	roomy = 256 << 10
 	// crowded is how much may wait before those who bring more have to wait
@@ -250,7 +252,8 @@ func (l *Log) Close() error {
 func (l *Log) write() {
 	defer close(l.stopped)
 	var late <-chan time.Time
-	together := 0 // callers that waited for the last batch
+	var taken time.Time // when the last batch was closed
+	together := 0       // callers that waited for it
 	for last := false; !last; {
 		select {
 		case <-l.first:
@@ -262,13 +265,13 @@ func (l *Log) write() {
 			// Who came together the last time will again: left open a little
 			// longer, a batch takes in many times more of them.
 			if together > 1 {
-				time.Sleep(company)
+				time.Sleep(time.Until(taken.Add(company)))
 			}
 		case <-late:
 		case <-l.closing:
 			last = true
 		}
-		late = nil
+		late, taken = nil, time.Now()
 		l.mu.Lock()
 		b := l.next
 		together = len(b.awaited)
