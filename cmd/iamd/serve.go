@@ -138,6 +138,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 	if h.issuer.Base == "" {
 		h.issuer.Base = url
 	}
+	listener = sparing{listener}
 	if certificates != nil {
 		listener = tls.NewListener(listener, certificates)
 	} else if a, err := netip.ParseAddrPort(listener.Addr().String()); err == nil && !a.Addr().IsLoopback() {
@@ -179,7 +180,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 func impatient(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
-			r.Body = &impatientBody{r.Body, *http.NewResponseController(w)}
+			r.Body = &impatientBody{r.Body, w}
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -188,18 +189,25 @@ func impatient(h http.Handler) http.Handler {
 // An impatientBody gives the peer bodyTimeout for each piece.
 type impatientBody struct {
 	io.ReadCloser
-	connection http.ResponseController
+	w http.ResponseWriter
 }
 
 func (b *impatientBody) Read(p []byte) (int, error) {
-	if err := b.connection.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
+	if err := b.until(time.Now().Add(bodyTimeout)); err != nil {
 		return 0, err
 	}
 	n, err := b.ReadCloser.Read(p)
 	if err != nil { // after the body, net/http waits on the connection for as long as the call takes
-		b.connection.SetReadDeadline(time.Time{})
+		b.until(time.Time{})
 	}
 	return n, err
+}
+
+func (b *impatientBody) until(t time.Time) error {
+	if w, ok := b.w.(interface{ SetReadDeadline(time.Time) error }); ok { // net/http's own, without an allocation
+		return w.SetReadDeadline(t)
+	}
+	return http.NewResponseController(b.w).SetReadDeadline(t)
 }
 
 // url is how clients on this machine reach the listener.
