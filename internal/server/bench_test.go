@@ -1,9 +1,12 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -157,6 +160,71 @@ func (a *answer) WriteHeader(s int)   { a.status = s }
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// BenchmarkServed is the calls above over connections, two of three an AssumeRole:
+// the whole of what the program does, from which its profile is made (make profile).
+func BenchmarkServed(b *testing.B) {
+	s, key, secret := benched(b)
+	web := httptest.NewServer(s)
+	defer web.Close()
+	request := func(service, method, path, body string) []byte {
+		r, err := http.NewRequest(method, web.URL+path, strings.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if service == "sts" {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		}
+		signer := sigv4.Signer{AccessKeyID: key.ID, SecretAccessKey: secret.Reveal(), Region: "us-east-1", Service: service}
+		signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
+		var text bytes.Buffer
+		if err := r.Write(&text); err != nil {
+			b.Fatal(err)
+		}
+		return text.Bytes()
+	}
+	assume := request("sts", "POST", "/", "Action=AssumeRole&RoleArn=arn%3Aaws%3Aiam%3A%3A"+account+"%3Arole%2Fr&RoleSessionName=s1&Version=2011-06-15")
+	requests := [][]byte{assume, request("s3", "GET", "/files/a/k", ""), assume}
+	send := func(conn net.Conn, in *bufio.Reader, request []byte) error {
+		if _, err := conn.Write(request); err != nil {
+			return err
+		}
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode != 200 {
+			err = fmt.Errorf("status %d: %s", answer.StatusCode, text)
+		}
+		return err
+	}
+	connect := func() (net.Conn, *bufio.Reader) {
+		conn, err := net.Dial("tcp", web.Listener.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		return conn, bufio.NewReader(conn)
+	}
+	conn, in := connect()
+	for _, r := range [][]byte{request("s3", "PUT", "/files", ""), request("s3", "PUT", "/files/a/k", strings.Repeat("x", 1024))} {
+		if err := send(conn, in, r); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.SetParallelism(64)
+	b.RunParallel(func(pb *testing.PB) {
+		conn, in := connect()
+		for i := 0; pb.Next(); i++ {
+			if err := send(conn, in, requests[i%len(requests)]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
 
 // BenchmarkListRoles is the largest page of a list whose entries have documents.
 func BenchmarkListRoles(b *testing.B) {

@@ -326,10 +326,12 @@ func (s *Server) trusted(ip netip.Addr) bool {
 
 // readBody reads a body that is verified whole.
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
-	tooLarge := &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.FormatInt(most, 10) + " bytes."}
+	tooLarge := func() error {
+		return &wire.Error{Code: "RequestEntityTooLarge", Status: 413, Message: "Request body is larger than " + strconv.FormatInt(most, 10) + " bytes."}
+	}
 	switch {
 	case r.ContentLength > most:
-		return nil, tooLarge
+		return nil, tooLarge()
 	case r.ContentLength == 0:
 		return nil, nil
 	case r.ContentLength > 0 && r.ContentLength <= mostPromised:
@@ -348,14 +350,16 @@ const mostPromised = 32 << 10
 
 // readDocument reads a body that is verified as it is read.
 func readDocument(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	return readStream(w, r, maxDocument, &wire.Error{Code: "MaxMessageLengthExceeded", Status: 400, Message: "Your request was too big."})
+	return readStream(w, r, maxDocument, func() error {
+		return &wire.Error{Code: "MaxMessageLengthExceeded", Status: 400, Message: "Your request was too big."}
+	})
 }
 
-func readStream(w http.ResponseWriter, r *http.Request, most int64, tooLarge error) ([]byte, error) {
+func readStream(w http.ResponseWriter, r *http.Request, most int64, tooLarge func() error) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	var auth *sigv4.Error
 	if err != nil && !errors.As(err, &auth) {

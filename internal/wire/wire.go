@@ -101,8 +101,10 @@ func EncodeResponse(w http.ResponseWriter, m *Model, op *Operation, out any, req
 	default:
 		panic(fmt.Sprintf("wire: %s: no codec for protocol %d", m.Name, m.Protocol))
 	}
-	values := [...]string{requestID, strconv.Itoa(len(dst))}
-	h["X-Amzn-Requestid"], h["Content-Length"] = values[:1:1], values[1:]
+	h["X-Amzn-Requestid"] = []string{requestID}
+	if len(dst) >= 2048 { // net/http tells the length of what is shorter by itself, at less cost
+		h["Content-Length"] = []string{strconv.Itoa(len(dst))}
+	}
 	w.WriteHeader(http.StatusOK)
 	_, err := w.Write(dst)
 	release(b, dst)

@@ -170,6 +170,9 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 }
 
 func tagged(tags []api.Tag) service.Object {
+	if len(tags) == 0 {
+		return service.Object{}
+	}
 	o := service.Object{Tag: func(key string) (string, bool) {
 		for _, t := range tags {
 			if strings.EqualFold(t.Key, key) {
