@@ -37,7 +37,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/accessanalyzer/api
+	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/accessanalyzer/api, aws/cloudformation/api, aws/organizations/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -52,7 +52,7 @@ const order = `
 	# A service sees the table that it fills in, and never another service, the decision
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
-	service, data, aws/ssm/api, aws/*/api < aws/*
+	service, data, aws/ssm/api, aws/organizations/api, aws/*/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/sts/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us.
@@ -64,6 +64,9 @@ const order = `
 
 	# Lambda runs programs with the roles that are passed to it, and reads code from S3.
 	servicerole, workload, aws/lambda/api, aws/s3/api < aws/lambda
+
+	# CloudFormation makes what other services have, by calls: it sees the api of those.
+	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api < aws/cloudformation
 
 	# What delivers a role's credentials to a workload.
 	servicerole < imds
@@ -81,8 +84,8 @@ const order = `
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/cloudformation, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/lambda, aws/codebuild, aws/cloudformation, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,
@@ -98,9 +101,10 @@ const outside = `
 	github.com/pquerna/otp           identity aws/iam awstest
 	golang.org/x/crypto              aws/iam
 
-	# Buildspecs, whose values are texts however they look: for that it takes YAML's nodes. It
-	# is the YAML organisation's own continuation of gopkg.in/yaml.v3, which is archived.
-	go.yaml.in/yaml/v3               aws/codebuild
+	# Buildspecs, whose values are texts however they look, and templates, which have tags of
+	# their own: for that it takes YAML's nodes. It is the YAML organisation's own continuation
+	# of gopkg.in/yaml.v3, which is archived.
+	go.yaml.in/yaml/v3               aws/codebuild template
 
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity outbound awstest
@@ -116,9 +120,6 @@ const outside = `
 	github.com/spf13/cobra           cmd/iamd
 	github.com/spf13/pflag           cmd/iamd
 	sigs.k8s.io/yaml                 cmd/iamd
-	# Templates are YAML with tags of their own, which need its nodes. This one is the YAML
-	# organisation's own continuation of gopkg.in/yaml.v3, which is archived.
-	go.yaml.in/yaml/v3               template
 	github.com/prometheus/client_golang  server
 
 	# Clients: of the tour and of the tests.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
+	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -45,7 +46,8 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS()}
+		(&dynamodb.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
+		(&cloudformation.Service{DB: db}).AWS()}
 }
 
 // undocumented are what a row says and AWS's reference does not, with the reason.
@@ -182,6 +184,7 @@ var samples = map[string]string{
 	"ServiceRole":                 "arn:aws:iam::" + account + ":role/sample",
 	"ServiceRoleOverride":         "arn:aws:iam::" + account + ":role/sample",
 	"RoleArn":                     "arn:aws:iam::" + account + ":role/sample",
+	"RoleARN":                     "arn:aws:iam::" + account + ":role/sample",
 	"Role":                        "arn:aws:iam::" + account + ":role/sample",
 	"Resource":                    "arn:aws:lambda:us-east-1:" + account + ":function:sample",
 	"PolicyArn":                   "arn:aws:iam::" + account + ":policy/sample",

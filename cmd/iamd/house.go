@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -42,8 +43,9 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
-	builds    *codebuild.Service // nil in a cluster
-	functions *lambda.Service    // nil in a cluster
+	builds    *codebuild.Service      // nil in a cluster
+	functions *lambda.Service         // nil in a cluster
+	stacks    *cloudformation.Service // nil in a cluster
 	audit     *audit.Log
 	reasons   *audit.Decisions
 	lock      *os.File // of the data directory; nil where the log has it
@@ -143,6 +145,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		return nil, err
 	}
 	h.workloads.Endpoint = h.server
+	if h.stacks != nil {
+		h.stacks.Start()
+	}
 	return h, nil
 }
 
@@ -214,6 +219,9 @@ func (h *house) Close() error {
 	}
 	if h.workloads != nil {
 		h.workloads.Close()
+	}
+	if h.stacks != nil {
+		h.stacks.Close()
 	}
 	if h.functions != nil {
 		h.functions.Close()

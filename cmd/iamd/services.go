@@ -7,6 +7,7 @@ import (
 
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
+	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -25,7 +26,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables(), codebuild.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -61,6 +62,9 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 			return nil, err
 		}
 		all = append(all, h.functions.AWS())
+		// The work on a stack goes on in one server.
+		h.stacks = &cloudformation.Service{DB: h.db, Keyring: h.keyring, Invoker: h.inside, Roles: h.roles, Log: h.log}
+		all = append(all, h.stacks.AWS())
 	}
 	if h.objects != nil { // as functions
 		h.builds = &codebuild.Service{DB: h.db, Roles: h.roles, Workloads: h.workloads, Dir: filepath.Join(s.data, "codebuild"), Log: h.log}

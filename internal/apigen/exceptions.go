@@ -70,6 +70,8 @@ var secret = []exception{
 	{"sts", "*.TokenCode", "", "a code that was refused may be a right one with a wrong serial number"},
 	{"iam", "*.AuthenticationCode1", "", "as TokenCode"},
 	{"iam", "*.AuthenticationCode2", "", "as TokenCode"},
+	{"cloudformation", "*.ParameterValue", "", "a parameter with NoEcho is a secret, and the call does not tell which have it"},
+	{"cloudformation", "*.TemplateBody", "", "CloudTrail does not print it; templates may hold secrets"},
 	{"dynamodb", "*.Item", "", items},
 	{"dynamodb", "*.ExpressionAttributeValues", "", items},
 	{"dynamodb", "*.Expected", "", items},
@@ -134,6 +136,11 @@ var pointer = []exception{
 
 // always members are written though zero. Required members are in any case.
 var always = []exception{
+	{"cloudformation", "Stack.DisableRollback", "", "false is written"},
+	{"cloudformation", "TemplateParameter.NoEcho", "", "false is written"},
+	{"cloudformation", "ParameterDeclaration.NoEcho", "", "false is written"},
+	{"cloudformation", "DescribeChangeSetOutput.IncludeNestedStacks", "", "recorded: false is written"},
+	{"cloudformation", "ChangeSetSummary.IncludeNestedStacks", "", "recorded: false is written"},
 	{"iam", "*.IsTruncated", "", "recorded: every list answer has it"},
 	{"iam", "RoleTemplateVersion.DefaultMinorVersion", "", "recorded: 0 is written"},
 	{"iam", "RoleTemplateVersion.MinorVersion", "", "recorded: 0 is written"},

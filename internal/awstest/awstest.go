@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda, ssm or codebuild as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda, ssm, codebuild or cloudformation as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation again and again until what it answers matches: for what goes on
@@ -155,6 +155,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/codebuild"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -168,6 +169,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/authz"
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
+	cloudformationservice "github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	codebuildservice "github.com/iamd-dev/iamd/internal/aws/codebuild"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
@@ -221,9 +223,11 @@ type Server struct {
 	Workloads *workload.Host
 	// Functions run there too.
 	Functions *lambdaservice.Service
-	builds    *codebuildservice.Service
-	audit     *audit.Log
-	reasons   *audit.Decisions
+	// Stacks are worked on in the background.
+	Stacks  *cloudformationservice.Service
+	builds  *codebuildservice.Service
+	audit   *audit.Log
+	reasons *audit.Decisions
 }
 
 // Start starts a server with these accounts, the first as management account, or
@@ -291,7 +295,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), codebuildservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -343,6 +347,7 @@ func (s *Server) open() error {
 	if err := s.builds.Open(ctx); err != nil {
 		return err
 	}
+	s.Stacks = &cloudformationservice.Service{DB: s.DB, Keyring: s.Keyring, Invoker: inside, Roles: s.Roles, Now: s.Now}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -357,6 +362,7 @@ func (s *Server) open() error {
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
 			s.builds.AWS(),
 			s.Functions.AWS(),
+			s.Stacks.AWS(),
 			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
 		},
 		Audit:          s.audit,
@@ -369,11 +375,15 @@ func (s *Server) open() error {
 		Hosts:          []string{"localhost"},
 	})
 	s.Workloads.Endpoint = s.handler
+	if err == nil {
+		s.Stacks.Start()
+	}
 	return err
 }
 
 func (s *Server) close() error {
 	s.builds.Close()
+	s.Stacks.Close()
 	s.Workloads.Close()
 	s.Functions.Close()
 	s.handler.Close()
@@ -474,6 +484,11 @@ func (s *Server) DynamoDB(cfg aws.Config) *dynamodb.Client {
 // Lambda returns a client with the configuration.
 func (s *Server) Lambda(cfg aws.Config) *lambda.Client {
 	return lambda.NewFromConfig(cfg, func(o *lambda.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// CloudFormation returns a client with the configuration.
+func (s *Server) CloudFormation(cfg aws.Config) *cloudformation.Client {
+	return cloudformation.NewFromConfig(cfg, func(o *cloudformation.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // SSM returns a client with the configuration.

@@ -172,39 +172,40 @@ type command struct {
 }
 
 var commands = map[string]command{
-	"organizations": {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
-	"codebuild":     {func(s *script, fail bool, a []string) error { return s.operation("codebuild", fail, a) }, true, 1, -1},
-	"dynamodb":      {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
-	"lambda":        {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
-	"ssm":           {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
-	"iam":           {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
-	"sts":           {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
-	"s3":            {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
-	"form":          {(*script).form, true, 1, -1},
-	"account":       {(*script).setAccount, false, 1, 1},
-	"as":            {(*script).as, false, 1, 1},
-	"key":           {(*script).key, false, 1, 2},
-	"assume":        {(*script).assume, true, 2, -1},
-	"actor":         {(*script).newActor, false, 1, 4},
-	"token":         {(*script).token, false, 1, -1},
-	"assertion":     {(*script).assertion, false, 1, -1},
-	"stdout":        {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
-	"stderr":        {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
-	"cmp":           {(*script).compare, false, 2, 2},
-	"error":         {(*script).error, false, 2, 3},
-	"shape":         {(*script).shape, false, 0, 1},
-	"set":           {(*script).set, false, 1, 1},
-	"advance":       {(*script).advance, false, 1, 1},
-	"restart":       {func(s *script, _ bool, _ []string) error { s.server.Restart(); return nil }, false, 0, 0},
-	"totp":          {(*script).totp, false, 2, 3},
-	"region":        {func(s *script, _ bool, a []string) error { s.region = a[0]; return nil }, false, 1, 1},
-	"header":        {(*script).header, false, 0, -1},
-	"presign":       {(*script).presign, false, 2, -1},
-	"http":          {(*script).http, false, 2, -1},
-	"zip":           {(*script).zip, false, 2, -1},
-	"until":         {(*script).until, false, 3, -1},
-	"explain":       {(*script).explain, false, 0, 0},
-	"audit":         {(*script).audit, false, 0, 0},
+	"organizations":  {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
+	"cloudformation": {func(s *script, fail bool, a []string) error { return s.operation("cloudformation", fail, a) }, true, 1, -1},
+	"codebuild":      {func(s *script, fail bool, a []string) error { return s.operation("codebuild", fail, a) }, true, 1, -1},
+	"dynamodb":       {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
+	"lambda":         {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
+	"ssm":            {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
+	"iam":            {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
+	"sts":            {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
+	"s3":             {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
+	"form":           {(*script).form, true, 1, -1},
+	"account":        {(*script).setAccount, false, 1, 1},
+	"as":             {(*script).as, false, 1, 1},
+	"key":            {(*script).key, false, 1, 2},
+	"assume":         {(*script).assume, true, 2, -1},
+	"actor":          {(*script).newActor, false, 1, 4},
+	"token":          {(*script).token, false, 1, -1},
+	"assertion":      {(*script).assertion, false, 1, -1},
+	"stdout":         {func(s *script, fail bool, a []string) error { return match("stdout", s.stdout, fail, a) }, true, 1, 2},
+	"stderr":         {func(s *script, fail bool, a []string) error { return match("stderr", s.stderr, fail, a) }, true, 1, 2},
+	"cmp":            {(*script).compare, false, 2, 2},
+	"error":          {(*script).error, false, 2, 3},
+	"shape":          {(*script).shape, false, 0, 1},
+	"set":            {(*script).set, false, 1, 1},
+	"advance":        {(*script).advance, false, 1, 1},
+	"restart":        {func(s *script, _ bool, _ []string) error { s.server.Restart(); return nil }, false, 0, 0},
+	"totp":           {(*script).totp, false, 2, 3},
+	"region":         {func(s *script, _ bool, a []string) error { s.region = a[0]; return nil }, false, 1, 1},
+	"header":         {(*script).header, false, 0, -1},
+	"presign":        {(*script).presign, false, 2, -1},
+	"http":           {(*script).http, false, 2, -1},
+	"zip":            {(*script).zip, false, 2, -1},
+	"until":          {(*script).until, false, 3, -1},
+	"explain":        {(*script).explain, false, 0, 0},
+	"audit":          {(*script).audit, false, 0, 0},
 }
 
 func (s *script) line(line string) error {
@@ -418,6 +419,8 @@ func (s *script) client(service string) any {
 		return s.server.DynamoDB(s.config())
 	case "lambda":
 		return s.server.Lambda(s.config())
+	case "cloudformation":
+		return s.server.CloudFormation(s.config())
 	case "ssm":
 		return s.server.SSM(s.config())
 	}

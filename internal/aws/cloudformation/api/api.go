@@ -1,0 +1,11 @@
+// Package api holds what travels on the wire of CloudFormation: a struct for each input
+// and output of the operations that are served and the shapes that they are made of, a
+// constructor for each error, and Model, the table of operations. It is generated from
+// AWS's model of the service; package wire reads the tags, and the comment of
+// internal/apigen says what they mean.
+//
+// In inputs, a pointer is nil, a string empty and a slice nil where the caller gave
+// nothing. In outputs, what is zero is left out of the answer.
+package api
+
+//go:generate go run github.com/iamd-dev/iamd/internal/apigen -model cloudformation-2010-05-15 -ops CancelUpdateStack,ContinueUpdateRollback,CreateChangeSet,CreateStack,DeleteChangeSet,DeleteStack,DescribeAccountLimits,DescribeChangeSet,DescribeStackEvents,DescribeStackResource,DescribeStackResources,DescribeStacks,ExecuteChangeSet,GetStackPolicy,GetTemplate,GetTemplateSummary,ListChangeSets,ListExports,ListImports,ListStackResources,ListStacks,RollbackStack,SetStackPolicy,UpdateStack,UpdateTerminationProtection,ValidateTemplate -o api_gen.go
