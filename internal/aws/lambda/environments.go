@@ -348,7 +348,13 @@ func (s *Service) start(ctx context.Context, n name, v *Version, requestID strin
 	e := &environment{name: n.with(v.Config.Version), key: environmentKey(n, v), code: v.Code.Hash, api: newRuntimeAPI(),
 		expires: session.Expires, started: s.now()}
 	stream := fmt.Sprintf("%s/[%s]%s", e.started.UTC().Format("2006/01/02"), v.Config.Version, newRevision()[:8])
-	if e.out, err = s.openLog(n); err != nil {
+	log, err := s.openLog(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	var into *os.File
+	if e.out, into, err = newOutput(log); err != nil {
+		log.Close()
 		return nil, nil, err
 	}
 	e.run, err = s.Host.Run(ctx, workload.Job{
@@ -359,8 +365,9 @@ func (s *Service) start(ctx context.Context, n name, v *Version, requestID strin
 		Serve:   map[string]http.Handler{runtimeAddress: e.api},
 		Memory:  memoryOf(v),
 		Written: int64(v.Config.EphemeralStorage.Size) << 20,
-		Output:  e.out,
+		Output:  into,
 	})
+	into.Close()
 	if err != nil {
 		e.out.close()
 		return nil, nil, notRunning(err)
@@ -419,7 +426,7 @@ func (e *environment) serve(i *invocation, cold bool) (a answer, began time.Time
 			}
 			return failure("Runtime.ExitError", "RequestId: %s Error: %s", i.id, howEnded(e.run.Wait())), began, false
 		case <-timer.C:
-			fmt.Fprintf(e.out, "%s %s Task timed out after %.2f seconds\n\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), i.id, i.timeout.Seconds())
+			e.out.printf("%s %s Task timed out after %.2f seconds\n\n", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), i.id, i.timeout.Seconds())
 			return failure("Sandbox.Timedout", "RequestId: %s Error: Task timed out after %.2f seconds", i.id, i.timeout.Seconds()), began, false
 		}
 	}
@@ -439,21 +446,75 @@ func howEnded(err error) string {
 }
 
 // An output takes what an environment prints: into the function's log, and the end of it
-// for the caller who asks.
+// for the caller who asks. The program writes into a pipe, which is read under the lock:
+// what it has printed before it answered can be waited for, as it is in the pipe.
 type output struct {
 	mu     sync.Mutex
 	file   *os.File
 	tail   []byte // since mark
 	marked bool
-	n      int64 // bytes written
+	buf    []byte
+
+	from *os.File // where we read
+	pipe syscall.RawConn
+	done chan struct{} // closed when there is no more to read
 }
 
 const longestTail = 4 << 10
 
-func (o *output) Write(p []byte) (int, error) {
+// newOutput returns an output and where its program is to write, which the caller closes.
+func newOutput(log *os.File) (*output, *os.File, error) {
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	pipe, err := from.SyscallConn()
+	if err != nil {
+		from.Close()
+		to.Close()
+		return nil, nil, err
+	}
+	o := &output{file: log, buf: make([]byte, 4096), from: from, pipe: pipe, done: make(chan struct{})}
+	go o.copy()
+	return o, to, nil
+}
+
+// copy reads until nobody can write any more.
+func (o *output) copy() {
+	defer close(o.done)
+	for over := false; !over; {
+		err := o.pipe.Read(func(fd uintptr) bool {
+			var some bool
+			some, over = o.drain(int(fd))
+			return some || over
+		})
+		if err != nil { // it was closed
+			return
+		}
+	}
+}
+
+// drain reads what is in the pipe; over tells that there will be no more.
+func (o *output) drain(fd int) (some, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.n += int64(len(p))
+	for {
+		n, err := syscall.Read(fd, o.buf)
+		switch {
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return some, false
+		case err != nil || n <= 0:
+			return some, true
+		default:
+			o.write(o.buf[:n])
+			some = true
+		}
+	}
+}
+
+// write takes what was printed. Its caller holds mu.
+func (o *output) write(p []byte) {
 	if o.marked {
 		o.tail = append(o.tail, p...)
 		if len(o.tail) > 2*longestTail {
@@ -463,7 +524,13 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.file != nil {
 		o.file.Write(p) // a full disk is no reason to stop a function
 	}
-	return len(p), nil
+}
+
+// printf adds a line of ours.
+func (o *output) printf(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.write(fmt.Appendf(nil, format, args...))
 }
 
 // mark forgets the tail: an invocation begins.
@@ -480,25 +547,16 @@ func (o *output) last() []byte {
 	return append([]byte(nil), o.tail[max(0, len(o.tail)-longestTail):]...)
 }
 
-// settle waits for what a process has printed and we have not read yet. A pipe does not
-// say where a line ends that belongs to an answer: when nothing has come for a while, it
-// has all come.
+// settle takes what the program has printed by now.
 func (o *output) settle() {
-	for range 10 {
-		o.mu.Lock()
-		before := o.n
-		o.mu.Unlock()
-		time.Sleep(2 * time.Millisecond)
-		o.mu.Lock()
-		same := o.n == before
-		o.mu.Unlock()
-		if same {
-			return
-		}
-	}
+	o.pipe.Control(func(fd uintptr) { o.drain(int(fd)) })
 }
 
+// close ends the reading, when nobody writes any more.
 func (o *output) close() {
+	o.settle()
+	o.from.Close()
+	<-o.done
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.file != nil {
@@ -508,7 +566,7 @@ func (o *output) close() {
 }
 
 // openLog opens the log of a function: DIR/logs/ACCOUNT/REGION/FUNCTION.log.
-func (s *Service) openLog(n name) (*output, error) {
+func (s *Service) openLog(n name) (*os.File, error) {
 	dir := filepath.Join(s.Dir, "logs", n.account, n.region)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -519,9 +577,5 @@ func (s *Service) openLog(n name) (*output, error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return &output{file: f}, nil
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 }

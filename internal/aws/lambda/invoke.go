@@ -101,10 +101,8 @@ func newEvent(c *service.Call, n name, payload []byte, clientContext string, mos
 	if len(payload) == 0 {
 		payload = []byte("{}")
 	}
-	var fault any
 	if err := json.Unmarshal(payload, new(json.RawMessage)); err != nil {
-		fault = err
-		return nil, api.InvalidRequestContent("Could not parse request body into json: %v", fault)
+		return nil, api.InvalidRequestContent("Could not parse request body into json: %v", err)
 	}
 	e := &event{name: n, id: c.RequestID, payload: payload}
 	if clientContext != "" {
@@ -155,7 +153,7 @@ func (s *Service) execute(ctx context.Context, state reader, ev *event, tail boo
 	}
 	came := time.Now()
 	e.out.mark()
-	fmt.Fprintf(e.out, "START RequestId: %s Version: %s\n", ev.id, v.Config.Version)
+	e.out.printf("START RequestId: %s Version: %s\n", ev.id, v.Config.Version)
 	a, began, again := e.serve(i, cold)
 	took := time.Since(began)
 	if tail || a.failed {
@@ -166,7 +164,7 @@ func (s *Service) execute(ctx context.Context, state reader, ev *event, tail boo
 	if cold {
 		report += fmt.Sprintf("Init Duration: %.2f ms\t", milliseconds(began.Sub(came)))
 	}
-	fmt.Fprintf(e.out, "%s\n", report)
+	e.out.printf("%s\n", report)
 	r := &result{answer: a, version: v.Config.Version}
 	if tail {
 		r.log = e.out.last()

@@ -4,12 +4,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 type event struct {
@@ -19,7 +25,32 @@ type event struct {
 	Error  string
 	Env    string // the variable to answer with
 	Answer json.RawMessage
-	Grow   int // megabytes to take
+	Grow   int    // megabytes to take
+	Who    bool   // answer with who the SDK's default credentials are
+	Read   string // answer with this object, BUCKET/KEY
+}
+
+// ask asks iamd as the function's role, by the SDK's default chain.
+func ask(e event) (string, error) {
+	ctx := context.Background()
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return "", err
+	}
+	if e.Who {
+		out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+		if err != nil {
+			return "", err
+		}
+		return *out.Arn, nil
+	}
+	bucket, key, _ := strings.Cut(e.Read, "/")
+	out, err := s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }).GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(out.Body)
+	return string(text), err
 }
 
 func main() {
@@ -61,6 +92,13 @@ func main() {
 			continue
 		}
 		answer := e.Answer
+		if e.Who || e.Read != "" {
+			text, err := ask(e)
+			if err != nil {
+				text = err.Error()
+			}
+			answer, _ = json.Marshal(text)
+		}
 		if answer == nil {
 			answer, _ = json.Marshal(map[string]any{
 				"n": n, "pid": os.Getpid(), "event": json.RawMessage(body), "arn": resp.Header.Get("Lambda-Runtime-Invoked-Function-Arn"),
