@@ -252,6 +252,11 @@ func (s *settings) check(getenv func(string) string) error {
 	if s.data == "" {
 		return wrong("there is no home directory to keep data in: give --data DIR")
 	}
+	data, err := filepath.Abs(s.data) // programs beside us are told where their files are, and what is hidden, from elsewhere
+	if err != nil {
+		return wrong("--data %s: %v", s.data, err)
+	}
+	s.data = data
 	for _, id := range s.accounts {
 		if !identity.ValidAccount(id) {
 			return wrong("--account %q is not an account id: those are 12 digits", id)
@@ -320,7 +325,6 @@ func (s *settings) check(getenv func(string) string) error {
 	if err := s.checkEtcd(); err != nil {
 		return usageError{err}
 	}
-	var err error
 	if s.behind, err = s.upstreams.check(); err != nil {
 		return usageError{err}
 	}
