@@ -29,7 +29,7 @@ import (
 // leaves nothing.
 func TestTour(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--account", accountA, "--account", accountB)
+	s := serve(t, "--account", accountA, "--account", accountB, "--workloads=process")
 	alone := &person{t, environment(t), t.TempDir()}
 	for _, out := range []string{alone.run(program, "tour"), s.iamd("tour")} {
 		for _, want := range []string{
@@ -38,6 +38,11 @@ func TestTour(t *testing.T) {
 			"✓ allowed: the role trust policy and the identity-based policy allow it",
 			"REFUSED  sts:AssumeRole",
 			`"eventName": "CreateUser"`,
+			"The role defined for the function cannot be assumed by Lambda.",
+			"└ ✗ sts:AssumeRole",
+			`"text": {"S": "hello from Lambda"}`,
+			"└ session arn:aws:sts::" + accountA + ":assumed-role/NotesRole",
+			"the request has  lambda.amazonaws.com",
 			"Everything went as told: ",
 		} {
 			if !strings.Contains(out, want) {
@@ -54,6 +59,8 @@ func TestTour(t *testing.T) {
 			{"iam", "list-users", "--query", "length(Users)"},
 			{"iam", "list-roles", "--query", "length(Roles)"},
 			{"s3api", "list-buckets", "--query", "length(Buckets)"},
+			{"lambda", "list-functions", "--query", "length(Functions)"},
+			{"dynamodb", "list-tables", "--query", "length(TableNames)"},
 		} {
 			if got := strings.TrimSpace(root.aws(list...)); got != "0" {
 				t.Errorf("after the tour, account %s: aws %s is %s", account, strings.Join(list, " "), got)

@@ -26,6 +26,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 )
 
 // program is the built iamd.
@@ -165,8 +167,12 @@ func (s *server) kill() {
 // user's own AWS settings, and no attempt after the first, which would hide it.
 func environment(t *testing.T) []string {
 	home := t.TempDir()
+	path := clis[0].path()
+	if engine := dynamodb.FindProgram(); engine != "" { // it is in the cache of the user who runs the tests
+		path += ":" + filepath.Dir(engine)
+	}
 	return []string{
-		"PATH=" + clis[0].path(),
+		"PATH=" + path,
 		"HOME=" + home,
 		"AWS_PAGER=",
 		"AWS_MAX_ATTEMPTS=1",

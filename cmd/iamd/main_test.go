@@ -19,8 +19,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/server"
+	"github.com/iamd-dev/iamd/internal/workload"
 )
 
 var keys = []identity.RootKey{
@@ -331,13 +333,23 @@ func TestCombine(t *testing.T) {
 	}
 }
 
+// The tests' executable keeps the workloads.
+func TestMain(m *testing.M) {
+	workload.Keep()
+	os.Exit(m.Run())
+}
+
 // The tour is what users see first: it is played here, too, where every change is tested.
 func TestTour(t *testing.T) {
 	var out bytes.Buffer
 	if err := playAlone(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if !strings.Contains(out.String(), "Everything went as told") {
+	want := "Everything went as told"
+	if dynamodb.FindProgram() == "" {
+		want = "What was told went as told" // without an engine there are no tables
+	}
+	if !strings.Contains(out.String(), want) {
 		t.Errorf("the tour ends with %q", out.String()[max(0, out.Len()-200):])
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "iamd-tour-*")); len(left) > 0 {

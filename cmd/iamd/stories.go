@@ -14,16 +14,20 @@ import (
 
 // play plays the stories, one after another.
 func (t *tour) play() error {
-	t.say("%s", t.paint("1", "A tour of AssumeRole"))
+	t.say("%s", t.paint("1", "A tour of AssumeRole and PassRole"))
 	t.tell("Two accounts, A (%s) and B (%s), on %s. Every step below is a call of the AWS SDK to that server, written as the aws command that makes it.",
 		t.a.account, t.b.account, t.target.endpoint)
-	for _, story := range []func() error{t.acrossAccounts, t.inOneAccount, t.escalation} {
+	for _, story := range []func() error{t.acrossAccounts, t.inOneAccount, t.escalation, t.passing, t.forbidden} {
 		if err := story(); err != nil {
 			return err
 		}
 	}
 	t.say("")
-	t.say("%s", t.paint("32;1", fmt.Sprintf("Everything went as told: %d calls.", t.asked)))
+	if t.leftOut > 0 {
+		t.say("%s", t.paint("33;1", fmt.Sprintf("What was told went as told: %d calls. Left out here: the end of %s.", t.asked, plural(t.leftOut, "story"))))
+	} else {
+		t.say("%s", t.paint("32;1", fmt.Sprintf("Everything went as told: %d calls.", t.asked)))
+	}
 	t.say("")
 	t.say("Now you:")
 	t.say("    iamd serve")

@@ -78,6 +78,18 @@ func filled(levels [][]Policy, p Policy) [][]Policy {
 	return all
 }
 
+// pair is the value of a key of the operation, in lower case, that has one.
+func (r *Request) pair(key string) (string, bool) {
+	for i := range r.Check.Pairs {
+		if p := &r.Check.Pairs[i]; p.Key == key {
+			if values := p.Value.Strings(); len(values) == 1 {
+				return values[0], true
+			}
+		}
+	}
+	return "", false
+}
+
 // narrowest is the Allow statement that covers the request and nothing else.
 func narrowest(r *Request, layer Layer) json.RawMessage {
 	s := struct {
@@ -85,7 +97,16 @@ func narrowest(r *Request, layer Layer) json.RawMessage {
 		Principal any `json:",omitempty"`
 		Action    policy.Action
 		Resource  string `json:",omitempty"`
+		Condition any    `json:",omitempty"`
 	}{Effect: "Allow", Action: r.Check.Action}
+	// A role may be passed to this service, and a service act for this resource: not to
+	// all, and not for all.
+	if service, ok := r.pair("iam:passedtoservice"); ok {
+		s.Condition = map[string]any{"StringEquals": map[string]string{"iam:PassedToService": service}}
+	}
+	if r.Call.Caller.Service != "" && r.Call.For != "" {
+		s.Condition = map[string]any{"ArnEquals": map[string]string{"aws:SourceArn": string(r.Call.For)}}
+	}
 	if layer != TrustPolicy {
 		s.Resource = literal(r.Check.ARN)
 	}
