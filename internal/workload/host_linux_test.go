@@ -81,6 +81,17 @@ func TestJobNetwork(t *testing.T) {
 	}
 }
 
+// A job that ends at once has been started all the same.
+func TestJobEndsAtOnce(t *testing.T) {
+	h, _ := newHost(t)
+	nobody := http.NotFoundHandler()
+	for range 30 {
+		if _, err := runJob(t, h, Job{Kind: "test", Serve: map[string]http.Handler{"169.254.169.254:80": nobody, "127.0.0.1:9001": nobody}}, "exit 0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestJobTask(t *testing.T) {
 	h, _ := newHost(t)
 	task := filepath.Join(filepath.Dir(h.Dir), "code")

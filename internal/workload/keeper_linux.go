@@ -102,17 +102,22 @@ func Start(p Program) (*Process, error) {
 		return nil, fmt.Errorf("starting the keeper of %s: %w", p.Path, err)
 	}
 	process := &Process{keeper: cmd, stdin: stdin, control: ours, done: make(chan struct{})}
+	listened := make(chan struct{}) // a keeper that has ended already may have sent what is still to be read
 	go func() {
 		err := cmd.Wait()
+		<-listened
 		ours.Close()
 		process.err = err
 		close(process.done)
 	}()
 	if _, err := specWrite.Write(spec); err != nil {
+		close(listened)
 		process.Kill()
 		return nil, fmt.Errorf("telling the keeper of %s what to run: %w", p.Path, err)
 	}
-	if err := process.listen(p.Listen); err != nil {
+	err = process.listen(p.Listen)
+	close(listened)
+	if err != nil {
 		process.Kill()
 		process.closeListeners()
 		return nil, fmt.Errorf("the keeper of %s: %w", p.Path, err)
