@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -46,7 +48,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
+		(&dynamodb.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
 		(&cloudformation.Service{DB: db}).AWS()}
 }
 
@@ -179,7 +181,8 @@ func sampleCall(db *store.DB) *service.Call {
 	}
 }
 
-// samples are values for fields whose text has a form; others are "sample".
+// samples are values for fields whose text has a form, by name or, where services differ,
+// SERVICE:NAME; others are "sample".
 var samples = map[string]string{
 	"ServiceRole":                 "arn:aws:iam::" + account + ":role/sample",
 	"ServiceRoleOverride":         "arn:aws:iam::" + account + ":role/sample",
@@ -200,6 +203,7 @@ var samples = map[string]string{
 	"PathPrefix":                  "/",
 	"CopySource":                  "sample/sample",
 	"ResourceType":                "Parameter",
+	"ecs:ResourceArn":             "arn:aws:ecs:us-east-1:" + account + ":cluster/sample",
 	"ResourceArn":                 "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
 	"TableArn":                    "arn:aws:dynamodb:us-east-1:" + account + ":table/sample",
 	"BackupArn":                   "arn:aws:dynamodb:us-east-1:" + account + ":table/sample/backup/sample",
@@ -236,7 +240,11 @@ func fill(v reflect.Value, all bool, depth int) {
 		if !field.CanSet() || !all && !slices.Contains(strings.Split(options, ","), "req") {
 			continue
 		}
-		fillOne(field, f.Name, all, depth)
+		name := f.Name
+		if own := path.Base(path.Dir(v.Type().PkgPath())) + ":" + name; samples[own] != "" {
+			name = own
+		}
+		fillOne(field, name, all, depth)
 	}
 }
 

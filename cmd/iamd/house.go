@@ -16,6 +16,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
 	"github.com/iamd-dev/iamd/internal/data"
@@ -46,6 +47,7 @@ type house struct {
 	builds    *codebuild.Service      // nil in a cluster
 	functions *lambda.Service         // nil in a cluster
 	stacks    *cloudformation.Service // nil in a cluster
+	tasks     *ecs.Service            // nil in a cluster
 	audit     *audit.Log
 	reasons   *audit.Decisions
 	lock      *os.File // of the data directory; nil where the log has it
@@ -124,6 +126,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := h.workloads.Open(); err != nil {
 		return nil, err
 	}
+	if s.cluster == nil { // tasks are on one machine, too
+		h.tasks = &ecs.Service{DB: h.db, Roles: h.roles, Inside: h.inside, Workloads: h.workloads, Logs: filepath.Join(s.data, "ecs", "logs"), Log: log}
+	}
 	services, err := services(h, s)
 	if err != nil {
 		return nil, err
@@ -147,6 +152,11 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	h.workloads.Endpoint = h.server
 	if h.stacks != nil {
 		h.stacks.Start()
+	}
+	if h.tasks != nil {
+		if err := h.tasks.Start(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }
@@ -216,6 +226,9 @@ func (h *house) Close() error {
 	var errs []error
 	if h.builds != nil {
 		h.builds.Close()
+	}
+	if h.tasks != nil {
+		h.tasks.Close()
 	}
 	if h.workloads != nil {
 		h.workloads.Close()

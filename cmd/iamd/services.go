@@ -10,6 +10,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
 	"github.com/iamd-dev/iamd/internal/aws/organizations"
@@ -26,7 +27,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ecs.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -72,6 +73,9 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 			return nil, err
 		}
 		all = append(all, h.builds.AWS())
+	}
+	if h.tasks != nil {
+		all = append(all, h.tasks.AWS())
 	}
 	return all, nil
 }

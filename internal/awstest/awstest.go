@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, lambda, ssm, codebuild or cloudformation as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, ecs, lambda, ssm, codebuild or cloudformation as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation again and again until what it answers matches: for what goes on
@@ -158,6 +158,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/codebuild"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -172,6 +173,7 @@ import (
 	cloudformationservice "github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	codebuildservice "github.com/iamd-dev/iamd/internal/aws/codebuild"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	ecsservice "github.com/iamd-dev/iamd/internal/aws/ecs"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	lambdaservice "github.com/iamd-dev/iamd/internal/aws/lambda"
 	organizationsservice "github.com/iamd-dev/iamd/internal/aws/organizations"
@@ -228,6 +230,7 @@ type Server struct {
 	builds  *codebuildservice.Service
 	audit   *audit.Log
 	reasons *audit.Decisions
+	tasks   *ecsservice.Service
 }
 
 // Start starts a server with these accounts, the first as management account, or
@@ -295,7 +298,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -348,6 +351,7 @@ func (s *Server) open() error {
 		return err
 	}
 	s.Stacks = &cloudformationservice.Service{DB: s.DB, Keyring: s.Keyring, Invoker: inside, Roles: s.Roles, Now: s.Now}
+	s.tasks = &ecsservice.Service{DB: s.DB, Roles: s.Roles, Inside: inside, Workloads: s.Workloads, Logs: filepath.Join(s.Dir, "ecs", "logs"), Now: s.Now, Log: slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -364,6 +368,7 @@ func (s *Server) open() error {
 			s.Functions.AWS(),
 			s.Stacks.AWS(),
 			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
+			s.tasks.AWS(),
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,
@@ -375,13 +380,15 @@ func (s *Server) open() error {
 		Hosts:          []string{"localhost"},
 	})
 	s.Workloads.Endpoint = s.handler
-	if err == nil {
-		s.Stacks.Start()
+	if err != nil {
+		return err
 	}
-	return err
+	s.Stacks.Start()
+	return s.tasks.Start(ctx)
 }
 
 func (s *Server) close() error {
+	s.tasks.Close()
 	s.builds.Close()
 	s.Stacks.Close()
 	s.Workloads.Close()
@@ -499,6 +506,11 @@ func (s *Server) SSM(cfg aws.Config) *ssm.Client {
 // CodeBuild returns a client with the configuration.
 func (s *Server) CodeBuild(cfg aws.Config) *codebuild.Client {
 	return codebuild.NewFromConfig(cfg, func(o *codebuild.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// ECS returns a client with the configuration.
+func (s *Server) ECS(cfg aws.Config) *ecs.Client {
+	return ecs.NewFromConfig(cfg, func(o *ecs.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // A signer signs as SDK clients do, by the server's clock.

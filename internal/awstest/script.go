@@ -176,6 +176,7 @@ var commands = map[string]command{
 	"cloudformation": {func(s *script, fail bool, a []string) error { return s.operation("cloudformation", fail, a) }, true, 1, -1},
 	"codebuild":      {func(s *script, fail bool, a []string) error { return s.operation("codebuild", fail, a) }, true, 1, -1},
 	"dynamodb":       {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
+	"ecs":            {func(s *script, fail bool, a []string) error { return s.operation("ecs", fail, a) }, true, 1, -1},
 	"lambda":         {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
 	"ssm":            {func(s *script, fail bool, a []string) error { return s.operation("ssm", fail, a) }, true, 1, -1},
 	"iam":            {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
@@ -423,6 +424,8 @@ func (s *script) client(service string) any {
 		return s.server.CloudFormation(s.config())
 	case "ssm":
 		return s.server.SSM(s.config())
+	case "ecs":
+		return s.server.ECS(s.config())
 	}
 	return s.server.S3(s.config())
 }
