@@ -51,8 +51,8 @@ type Host struct {
 }
 
 // A Job is what is to run. It has namespaces and a network of its own: it reaches what
-// Serve says and iamd, and nothing else. It finds its directory as TaskDir, and runs as
-// nobody when we are root.
+// Serve says and iamd, and nothing else. It finds its directory as TaskDir, writes there and
+// to TempDir and nowhere else, and runs as nobody when we are root.
 type Job struct {
 	Kind, Name string // of its directory, for those who look: "lambda", the function's name
 
@@ -135,7 +135,7 @@ func (h *Host) Run(ctx context.Context, job Job) (_ *Run, err error) {
 	}
 	program := Program{
 		Path: job.Path, Args: job.Args, Env: environment(job.Env), Dir: job.WorkDir,
-		Network: Own, Hidden: h.Hidden, Unprivileged: true, Output: job.Output,
+		Network: Own, Hidden: h.Hidden, Sealed: true, Unprivileged: true, Output: job.Output,
 		Mounts: []Mount{{From: task, To: TaskDir}, {From: temp, To: TempDir}},
 		Data:   job.Memory, Files: job.Files, Written: job.Written, Processes: defaultProcesses,
 	}

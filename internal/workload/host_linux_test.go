@@ -55,6 +55,8 @@ func TestJob(t *testing.T) {
 		{"the environment is its own", "env | sort | grep -v ^PWD= | grep -v ^_= | grep -v ^SHLVL=", "A=b\nAWS_ENDPOINT_URL=http://127.0.0.1:4600\nHOME=/tmp\nLANG=C.UTF-8\nPATH=/usr/local/bin:/usr/bin:/bin\nTMPDIR=/tmp\n"},
 		{"what is hidden is out of reach", "cat " + secret + " 2>/dev/null || echo nothing", "nothing\n"},
 		{"it sees no process but its own", "ls /proc | grep -c '^[0-9]' | awk '{ print ($1 < 8) }'", "1\n"},
+		{"it writes nowhere else", "for d in /etc /var/tmp /usr $HOME/.. " + filepath.Dir(h.Dir) + "; do (echo x > $d/x) 2>/dev/null && echo $d; done; echo done", "done\n"},
+		{"no socket of the machine is there", "ls /run; ls /var/run/; echo x > /dev/shm/x && echo shared memory", "shared memory\n"},
 		{"it is not root", "mount -t tmpfs none /mnt 2>/dev/null || echo refused", "refused\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

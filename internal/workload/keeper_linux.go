@@ -589,6 +589,7 @@ func (p *Program) mounts() error {
 		return fmt.Errorf("making the mounts private: %w", err)
 	}
 	from := make([]*os.File, len(p.Mounts)) // open now: they may lie in what is hidden
+	locked := make([]uintptr, len(p.Mounts))
 	for i, m := range p.Mounts {
 		f, err := os.Open(m.From)
 		if err != nil {
@@ -596,6 +597,14 @@ func (p *Program) mounts() error {
 		}
 		defer f.Close()
 		from[i] = f
+		if locked[i], err = lockedFlags(int(f.Fd())); err != nil {
+			return fmt.Errorf("mounting %s: %w", m.To, err)
+		}
+	}
+	if p.Sealed {
+		if err := seal(); err != nil {
+			return err
+		}
 	}
 	for _, path := range p.Hidden {
 		info, err := os.Stat(path)
@@ -613,11 +622,7 @@ func (p *Program) mounts() error {
 		if err := unix.Mount(source, m.To, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("mounting %s: %w", m.To, err)
 		}
-		flags, err := lockedFlags(m.To)
-		if err != nil {
-			return fmt.Errorf("mounting %s: %w", m.To, err)
-		}
-		flags |= unix.MS_BIND | unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV
+		flags := locked[i] | unix.MS_BIND | unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV
 		if m.ReadOnly {
 			flags |= unix.MS_RDONLY
 		}
@@ -631,10 +636,27 @@ func (p *Program) mounts() error {
 	return nil
 }
 
+// seal makes every mount read-only, and hides /run and /dev/shm behind empty directories.
+func seal() error {
+	readOnly := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &readOnly); err != nil {
+		return fmt.Errorf("making the machine's files read-only, which needs Linux 5.12: %w", err)
+	}
+	for _, m := range []struct{ path, options string }{{"/run", "size=4k,mode=0555"}, {"/dev/shm", "size=256m,mode=1777"}} {
+		if _, err := os.Stat(m.path); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err := unix.Mount("tmpfs", m.path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, m.options); err != nil {
+			return fmt.Errorf("hiding %s: %w", m.path, err)
+		}
+	}
+	return nil
+}
+
 // lockedFlags are the flags of a mount that a remount in a user namespace must not drop: mount_namespaces(7).
-func lockedFlags(path string) (uintptr, error) {
+func lockedFlags(fd int) (uintptr, error) {
 	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
+	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return 0, err
 	}
 	// These have the same value in both; the fourth has not.

@@ -59,6 +59,9 @@ type Program struct {
 	// Listen are addresses of the program's own network (Own), as "169.254.169.254:80",
 	// on which we answer: Process.Listener.
 	Listen []string
+	// Sealed makes all that the program finds read-only but what Mounts give it, and hides
+	// /run, where the sockets are by which programs of the same user are asked to do things.
+	Sealed bool
 	// Unprivileged has the program run as nobody when we are root.
 	Unprivileged bool
 
