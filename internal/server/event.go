@@ -180,7 +180,7 @@ func (e *event) checks(c *service.Call, svc *service.Service, name string) (all 
 	var op *service.Op
 	if svc != nil {
 		if op = svc.Op(e.EventName); op == nil {
-			for operation, event := range eventNames {
+			for operation, event := range eventNames[name] {
 				if event == e.EventName {
 					op = svc.Op(operation)
 				}

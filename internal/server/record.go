@@ -64,7 +64,7 @@ func (d *deliberation) makeRecords(room *room, in, out any, err error) []audit.R
 		Category:         "Management",
 		RecipientAccount: c.Account,
 	}
-	if name, ok := eventNames[op.Name]; ok {
+	if name, ok := eventNames[op.Service.Model.Name][op.Name]; ok {
 		r.EventName = name
 	}
 	if c.Source.IP.IsValid() {
@@ -159,8 +159,22 @@ func withHost(object []byte, host string) []byte {
 	return append(wire.AppendJSONString(object, host), '}')
 }
 
-// eventNames are CloudTrail's names of events that are not called as the operation.
-var eventNames = map[string]string{"ListObjectsV2": "ListObjects"}
+// eventNames are CloudTrail's names of events that are not called as the operation, by
+// service. Those of Lambda have the date of the API (Lambda Developer Guide, "Logging AWS
+// Lambda API calls using AWS CloudTrail"), but for invocations and younger operations.
+var eventNames = map[string]map[string]string{
+	"s3": {"ListObjectsV2": "ListObjects"},
+	"lambda": {
+		"AddPermission": "AddPermission20150331v2", "CreateAlias": "CreateAlias20150331", "CreateFunction": "CreateFunction20150331",
+		"DeleteAlias": "DeleteAlias20150331", "DeleteFunction": "DeleteFunction20150331", "DeleteFunctionConcurrency": "DeleteFunctionConcurrency20171031",
+		"GetAccountSettings": "GetAccountSettings20160819", "GetAlias": "GetAlias20150331", "GetFunction": "GetFunction20150331v2",
+		"GetFunctionConfiguration": "GetFunctionConfiguration20150331v2", "GetPolicy": "GetPolicy20150331v2", "ListAliases": "ListAliases20150331",
+		"ListFunctions": "ListFunctions20150331", "ListTags": "ListTags20170331", "ListVersionsByFunction": "ListVersionsByFunction20150331",
+		"PublishVersion": "PublishVersion20150331", "PutFunctionConcurrency": "PutFunctionConcurrency20171031", "RemovePermission": "RemovePermission20150331v2",
+		"TagResource": "TagResource20170331v2", "UntagResource": "UntagResource20170331v2", "UpdateAlias": "UpdateAlias20150331",
+		"UpdateFunctionCode": "UpdateFunctionCode20150331v2", "UpdateFunctionConfiguration": "UpdateFunctionConfiguration20150331v2",
+	},
+}
 
 const maxRecordedResources = 10
 
@@ -186,6 +200,8 @@ func resourceType(a arn.ARN) string {
 		return "AWS::S3::Object"
 	case service == "s3":
 		return "AWS::S3::Bucket"
+	case service == "lambda" && strings.HasPrefix(kind, "function:"):
+		return "AWS::Lambda::Function"
 	case below:
 		return resourceTypes[[2]string{service, kind}]
 	}

@@ -303,7 +303,10 @@ func (s *Service) retire(n name) {
 	p.mu.Unlock()
 	for _, e := range over {
 		if p.remove(e) {
-			p.begin(func() { s.end(e) })
+			p.begin(func() {
+				s.end(e)
+				s.sweep(e.name.account, e.code)
+			})
 		}
 	}
 }
