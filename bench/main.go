@@ -7,6 +7,7 @@
 //	s3       an authorised GetObject of 1 KiB beside versitygw
 //	upstream GetObject of 1 KiB of iamd before versitygw, beside versitygw alone
 //	dynamodb GetItem and PutItem of iamd before dynoxide, beside dynoxide alone
+//	lambda   Invoke of a warm function beside a bare net/http server
 //	size     an organisation of 1,000 accounts, 100,000 users and 50,000 roles
 //
 // Run it with
@@ -62,6 +63,7 @@ var parts = []part{
 	{"s3", benchS3},
 	{"upstream", benchUpstream},
 	{"dynamodb", benchDynamoDB},
+	{"lambda", benchLambda},
 	{"size", benchSize},
 }
 
@@ -73,7 +75,7 @@ func main() {
 		return
 	}
 	testing.Init()
-	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, size (default all)")
+	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, lambda, size (default all)")
 	markdown := flag.String("markdown", "", "also write the tables to this file, in Markdown")
 	var s settings
 	flag.DurationVar(&s.time, "time", 3*time.Second, "time of one measurement under load")
