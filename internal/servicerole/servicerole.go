@@ -83,6 +83,25 @@ func (r *Roles) Assume(ctx context.Context, u Use) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r.session(out, u)
+}
+
+// Chain has the role of a session assume another one, as a pipeline's role assumes that of
+// an action: what the first may do and whom the second trusts decide. Its error is
+// Assume's.
+func (r *Roles) Chain(ctx context.Context, s *Session, role arn.ARN, name string) (*Session, error) {
+	u := s.use
+	u.Role, u.Session = role, name
+	out, err := service.Invoke[sts.AssumeRoleOutput](ctx, r.Invoker, r.Call(s, u.Region, u.Parent), "sts",
+		&sts.AssumeRoleInput{RoleArn: string(role), RoleSessionName: sessionName(name)})
+	if err != nil {
+		return nil, err
+	}
+	return r.session(out, u)
+}
+
+// session opens what AssumeRole answered.
+func (r *Roles) session(out *sts.AssumeRoleOutput, u Use) (*Session, error) {
 	issued := r.now()
 	token := out.Credentials.SessionToken
 	caller, secret, err := r.Keyring.Caller(r.DB.View(), out.Credentials.AccessKeyId, token, issued)
