@@ -37,7 +37,7 @@ const order = `
 	# The language, the wire, the state.
 	arn < policy
 	wire < aws/*/api
-	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/ecs/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/accessanalyzer/api, aws/cloudformation/api, aws/organizations/api
+	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/ecs/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/codepipeline/api, aws/accessanalyzer/api, aws/cloudformation/api, aws/organizations/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -83,13 +83,16 @@ const order = `
 	# parameters of Systems Manager.
 	service, servicerole, imds, workload, aws/ecs/api, aws/ssm/api < aws/ecs
 
+	# CodePipeline has other services do what its actions are.
+	servicerole, aws/codepipeline/api, aws/s3/api, aws/codebuild/api, aws/cloudformation/api < aws/codepipeline
+
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -15,6 +15,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
+	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -48,7 +49,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
+		(&dynamodb.Service{DB: db}).AWS(), (&codepipeline.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
 		(&cloudformation.Service{DB: db}).AWS()}
 }
 

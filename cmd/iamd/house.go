@@ -15,6 +15,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/audit"
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
+	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -44,6 +45,7 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
+	pipelines *codepipeline.Service   // nil in a cluster
 	builds    *codebuild.Service      // nil in a cluster
 	functions *lambda.Service         // nil in a cluster
 	stacks    *cloudformation.Service // nil in a cluster
@@ -150,6 +152,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		return nil, err
 	}
 	h.workloads.Endpoint = h.server
+	if h.pipelines != nil {
+		h.pipelines.Start()
+	}
 	if h.stacks != nil {
 		h.stacks.Start()
 	}
@@ -224,6 +229,9 @@ func (h *house) keep(ctx context.Context) {
 // Close waits for calls in flight and closes what is open, the lock last.
 func (h *house) Close() error {
 	var errs []error
+	if h.pipelines != nil {
+		h.pipelines.Close()
+	}
 	if h.builds != nil {
 		h.builds.Close()
 	}

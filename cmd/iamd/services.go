@@ -9,6 +9,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	"github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
+	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
@@ -27,7 +28,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ecs.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ecs.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables(), codepipeline.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -76,6 +77,13 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	}
 	if h.tasks != nil {
 		all = append(all, h.tasks.AWS())
+	}
+	if h.objects != nil { // as functions
+		h.pipelines = &codepipeline.Service{DB: h.db, Roles: h.roles, Log: h.log}
+		if err := h.pipelines.Open(context.Background()); err != nil {
+			return nil, err
+		}
+		all = append(all, h.pipelines.AWS())
 	}
 	return all, nil
 }

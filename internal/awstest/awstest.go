@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, ecs, lambda, ssm, codebuild or cloudformation as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, ecs, lambda, ssm, codebuild, cloudformation or codepipeline as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation again and again until what it answers matches: for what goes on
@@ -157,6 +157,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/codebuild"
+	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -172,6 +173,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/accessanalyzer"
 	cloudformationservice "github.com/iamd-dev/iamd/internal/aws/cloudformation"
 	codebuildservice "github.com/iamd-dev/iamd/internal/aws/codebuild"
+	codepipelineservice "github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
 	ecsservice "github.com/iamd-dev/iamd/internal/aws/ecs"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
@@ -226,11 +228,12 @@ type Server struct {
 	// Functions run there too.
 	Functions *lambdaservice.Service
 	// Stacks are worked on in the background.
-	Stacks  *cloudformationservice.Service
-	builds  *codebuildservice.Service
-	audit   *audit.Log
-	reasons *audit.Decisions
-	tasks   *ecsservice.Service
+	Stacks    *cloudformationservice.Service
+	builds    *codebuildservice.Service
+	pipelines *codepipelineservice.Service
+	audit     *audit.Log
+	reasons   *audit.Decisions
+	tasks     *ecsservice.Service
 }
 
 // Start starts a server with these accounts, the first as management account, or
@@ -298,7 +301,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables(), codepipelineservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
@@ -352,6 +355,10 @@ func (s *Server) open() error {
 	}
 	s.Stacks = &cloudformationservice.Service{DB: s.DB, Keyring: s.Keyring, Invoker: inside, Roles: s.Roles, Now: s.Now}
 	s.tasks = &ecsservice.Service{DB: s.DB, Roles: s.Roles, Inside: inside, Workloads: s.Workloads, Logs: filepath.Join(s.Dir, "ecs", "logs"), Now: s.Now, Log: slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	s.pipelines = &codepipelineservice.Service{DB: s.DB, Roles: s.Roles, Now: s.Now, Poll: 50 * time.Millisecond}
+	if err := s.pipelines.Open(ctx); err != nil {
+		return err
+	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
@@ -364,6 +371,7 @@ func (s *Server) open() error {
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			s.pipelines.AWS(),
 			s.builds.AWS(),
 			s.Functions.AWS(),
 			s.Stacks.AWS(),
@@ -380,6 +388,9 @@ func (s *Server) open() error {
 		Hosts:          []string{"localhost"},
 	})
 	s.Workloads.Endpoint = s.handler
+	if err == nil {
+		s.pipelines.Start()
+	}
 	if err != nil {
 		return err
 	}
@@ -388,6 +399,7 @@ func (s *Server) open() error {
 }
 
 func (s *Server) close() error {
+	s.pipelines.Close()
 	s.tasks.Close()
 	s.builds.Close()
 	s.Stacks.Close()
@@ -511,6 +523,11 @@ func (s *Server) CodeBuild(cfg aws.Config) *codebuild.Client {
 // ECS returns a client with the configuration.
 func (s *Server) ECS(cfg aws.Config) *ecs.Client {
 	return ecs.NewFromConfig(cfg, func(o *ecs.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// CodePipeline returns a client with the configuration.
+func (s *Server) CodePipeline(cfg aws.Config) *codepipeline.Client {
+	return codepipeline.NewFromConfig(cfg, func(o *codepipeline.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // A signer signs as SDK clients do, by the server's clock.

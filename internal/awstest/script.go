@@ -175,6 +175,7 @@ var commands = map[string]command{
 	"organizations":  {func(s *script, fail bool, a []string) error { return s.operation("organizations", fail, a) }, true, 1, -1},
 	"cloudformation": {func(s *script, fail bool, a []string) error { return s.operation("cloudformation", fail, a) }, true, 1, -1},
 	"codebuild":      {func(s *script, fail bool, a []string) error { return s.operation("codebuild", fail, a) }, true, 1, -1},
+	"codepipeline":   {func(s *script, fail bool, a []string) error { return s.operation("codepipeline", fail, a) }, true, 1, -1},
 	"dynamodb":       {func(s *script, fail bool, a []string) error { return s.operation("dynamodb", fail, a) }, true, 1, -1},
 	"ecs":            {func(s *script, fail bool, a []string) error { return s.operation("ecs", fail, a) }, true, 1, -1},
 	"lambda":         {func(s *script, fail bool, a []string) error { return s.operation("lambda", fail, a) }, true, 1, -1},
@@ -416,6 +417,8 @@ func (s *script) client(service string) any {
 		return s.server.Organizations(s.config())
 	case "codebuild":
 		return s.server.CodeBuild(s.config())
+	case "codepipeline":
+		return s.server.CodePipeline(s.config())
 	case "dynamodb":
 		return s.server.DynamoDB(s.config())
 	case "lambda":
