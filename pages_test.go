@@ -48,7 +48,7 @@ func testPage(t *testing.T, name string, accounts []string) {
 		t.Fatalf("building iamd: %v\n%s", err, out)
 	}
 	env := []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true"}
-	serve(t, env, program, append([]string{"serve", "--listen", "127.0.0.1:0"}, accounts...)...)
+	serve(t, env, program, append([]string{"serve", "--listen", "127.0.0.1:0", "--workloads=process"}, accounts...)...)
 
 	// The aws command of some systems is too old for AWS_ENDPOINT_URL: the README says
 	// what to type, and it does no harm with a newer one. Then what it says to type
