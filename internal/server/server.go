@@ -199,7 +199,7 @@ func (x *exchange) serve() error {
 	}
 	var body []byte
 	if !x.route.streams() {
-		if body, err = readBody(x.w, r, x.route.maxBody()); err != nil {
+		if body, err = readBody(x.w, r, s.largest(r, x.route.maxBody())); err != nil {
 			return err
 		}
 	}
@@ -322,6 +322,19 @@ func (s *Server) trusted(ip netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// largest is how much of a body is read before it is verified: what the service takes,
+// but no more than a mebibyte from whoever names no key that is there.
+func (s *Server) largest(r *http.Request, most int64) int64 {
+	if most <= maxBody || r.ContentLength >= 0 && r.ContentLength <= maxBody {
+		return most
+	}
+	id, _, _, _ := sigv4.Claimed(r)
+	if _, _, err := s.Keyring.Caller(s.DB.View(), id, header(r, "X-Amz-Security-Token"), s.Now()); err != nil {
+		return maxBody
+	}
+	return most
 }
 
 // readBody reads a body that is verified whole.

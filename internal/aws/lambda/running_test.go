@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -290,4 +292,44 @@ func zipOfNothing(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// After a stop, however it came, functions are there with their code, and code that no
+// version has is not.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	a.function("f")
+	a.answer("f", `{}`)
+	code := filepath.Join(a.server.Dir, "lambda", "code")
+	left := []string{filepath.Join(code, awstest.DefaultAccount, strings.Repeat("0", 64)), filepath.Join(code, "new-1"), filepath.Join(code, "zip-1")}
+	for _, dir := range left {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.server.Restart()
+	for _, dir := range left {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is still there", dir)
+		}
+	}
+	if got := a.answer("f", `{}`); got.N != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A large body is read from those only who name a key that is there.
+func TestLargeBodies(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	a.function("f")
+	in := &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("f"), ZipFile: make([]byte, 2<<20)}
+	if _, err := a.UpdateFunctionCode(t.Context(), in); code(err) != "InvalidParameterValueException" { // it is no zip
+		t.Errorf("root: %v", err)
+	}
+	nobody := a.server.Lambda(a.server.Config(aws.Credentials{AccessKeyID: "AKIAIOSFODNN7EXAMPLE", SecretAccessKey: "x"}))
+	if _, err := nobody.UpdateFunctionCode(t.Context(), in); code(err) != "RequestEntityTooLarge" {
+		t.Errorf("nobody: %v", err)
+	}
 }
