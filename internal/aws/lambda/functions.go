@@ -248,15 +248,7 @@ func (s *Service) assumable(ctx context.Context, c *service.Call, n name, role s
 
 // use is how a function uses its role.
 func (s *Service) use(n name, role, parent string) servicerole.Use {
-	return servicerole.Use{Role: arn.ARN(role), Service: principal, Session: n.sessionName(), For: n.functionARN(), Region: n.region, Parent: parent}
-}
-
-// sessionName is the function's name, of two characters at least.
-func (n name) sessionName() string {
-	if len(n.function) == 1 {
-		return n.function + "_"
-	}
-	return n.function
+	return servicerole.Use{Role: arn.ARN(role), Service: principal, Session: n.function, For: n.functionARN(), Region: n.region, Parent: parent}
 }
 
 // room refuses code for which an account has no room.
