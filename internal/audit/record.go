@@ -59,6 +59,7 @@ type UserIdentity struct {
 	Session     *SessionContext // nil: long-term credentials
 	InvokedBy   string          // ec2.amazonaws.com
 	Provider    string          // identityProvider, of SAML and web identity callers
+	Delegate    string          // invokedByDelegate: the account of the product provider that calls in this name
 }
 
 // A SessionContext says where temporary credentials come from.
@@ -116,6 +117,9 @@ func (r *Record) Append(dst []byte) []byte {
 		dst = u.Session.append(dst)
 	}
 	dst = appendField(dst, `,"invokedBy":`, u.InvokedBy)
+	if u.Delegate != "" {
+		dst = append(appendField(dst, `,"invokedByDelegate":{"accountId":`, u.Delegate), '}')
+	}
 	dst = appendField(dst, `,"identityProvider":`, u.Provider)
 	dst = append(dst, `},"eventTime":`...)
 	dst = appendTime(dst, r.Time)

@@ -191,15 +191,18 @@ type (
 		TLSDetails          *wireTLS        `json:"tlsDetails,omitempty"`
 	}
 	wireIdentity struct {
-		Type             string       `json:"type"`
-		PrincipalID      string       `json:"principalId,omitempty"`
-		ARN              string       `json:"arn,omitempty"`
-		AccountID        string       `json:"accountId,omitempty"`
-		AccessKeyID      string       `json:"accessKeyId,omitempty"`
-		UserName         string       `json:"userName,omitempty"`
-		SessionContext   *wireSession `json:"sessionContext,omitempty"`
-		InvokedBy        string       `json:"invokedBy,omitempty"`
-		IdentityProvider string       `json:"identityProvider,omitempty"`
+		Type              string       `json:"type"`
+		PrincipalID       string       `json:"principalId,omitempty"`
+		ARN               string       `json:"arn,omitempty"`
+		AccountID         string       `json:"accountId,omitempty"`
+		AccessKeyID       string       `json:"accessKeyId,omitempty"`
+		UserName          string       `json:"userName,omitempty"`
+		SessionContext    *wireSession `json:"sessionContext,omitempty"`
+		InvokedBy         string       `json:"invokedBy,omitempty"`
+		InvokedByDelegate *struct {
+			AccountID string `json:"accountId"`
+		} `json:"invokedByDelegate,omitempty"`
+		IdentityProvider string `json:"identityProvider,omitempty"`
 	}
 	wireSession struct {
 		SessionIssuer       *wireIssuer `json:"sessionIssuer,omitempty"`
@@ -247,7 +250,12 @@ func modelOf(r *Record) *wireRecord {
 		w.EventType = "AwsApiCall"
 	}
 	u := r.Identity
-	w.UserIdentity = wireIdentity{u.Type, u.PrincipalID, u.ARN, u.AccountID, u.AccessKeyID, u.UserName, nil, u.InvokedBy, u.Provider}
+	w.UserIdentity = wireIdentity{u.Type, u.PrincipalID, u.ARN, u.AccountID, u.AccessKeyID, u.UserName, nil, u.InvokedBy, nil, u.Provider}
+	if u.Delegate != "" {
+		w.UserIdentity.InvokedByDelegate = &struct {
+			AccountID string `json:"accountId"`
+		}{u.Delegate}
+	}
 	if s := u.Session; s != nil {
 		ws := &wireSession{SourceIdentity: s.SourceIdentity, EC2RoleDelivery: s.EC2RoleDelivery, AssumedRoot: s.AssumedRoot}
 		ws.Attributes.CreationDate, ws.Attributes.MFAAuthenticated = second(s.CreationDate), s.MFA
@@ -305,6 +313,7 @@ func TestAgreesWithEncodingJSON(t *testing.T) {
 	r.Identity.Session.WebIdentity = &WebIdentity{"accounts.google.com", []WebIdentityAttr{{"aud", "x"}, {"sub", "y"}}}
 	r.Identity.Session.EC2RoleDelivery, r.Identity.Session.AssumedRoot = "2.0", true
 	r.Identity.Session.Issuer = nil
+	r.Identity.Delegate = "444455556666"
 	r.Identity.Provider = "arn:aws:iam::111122223333:saml-provider/idp"
 	r.Resources = append(r.Resources, Resource{ARN: "arn:aws:s3:::b"})
 	agree(t, r)

@@ -13,7 +13,7 @@ import (
 // refusal.
 func Barred(c *service.Call, op *service.Op) error {
 	s := c.Caller.Session
-	if s == nil || c.Caller.Type == identity.AssumedRole || s.AssumedRoot { // whose task policy says what it may
+	if s == nil || c.Caller.Type == identity.AssumedRole || s.AssumedRoot || s.Delegation != nil { // a policy of the session says what it may
 		return nil
 	}
 	federated := c.Caller.Type == identity.FederatedUser

@@ -41,7 +41,7 @@ func changes(r *Request, l Layers, q *policy.Request, same bool, x *Explanation)
 		return all
 	}
 	var all []Change
-	for range SessionPolicy + 1 {
+	for range DelegationPolicy + 1 {
 		d := combine(&l, q, same, who, nil)
 		if d.Allowed {
 			return all
@@ -57,6 +57,8 @@ func changes(r *Request, l Layers, q *policy.Request, same bool, x *Explanation)
 			l.Identity = append(slices.Clone(l.Identity), added)
 		case SessionPolicy:
 			l.Session = append(slices.Clone(l.Session), added)
+		case DelegationPolicy:
+			l.Delegation = append(slices.Clone(l.Delegation), added)
 		case Boundary:
 			l.Boundary = &added
 		case ResourcePolicy, TrustPolicy:
@@ -155,6 +157,8 @@ func changed(r *Request, l *Layers, layer Layer) string {
 		}
 	case SessionPolicy:
 		return "the session policy that the session is made with"
+	case DelegationPolicy:
+		return "the policy template of another delegation request"
 	case TrustPolicy:
 		return "the trust policy of " + string(r.Check.ARN)
 	case ResourcePolicy:

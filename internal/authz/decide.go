@@ -43,10 +43,11 @@ const (
 	IdentityPolicy
 	Boundary
 	SessionPolicy
+	DelegationPolicy // what a product provider asked for, which limits a delegated session as session policies do
 )
 
 var layerNames = [...]string{"", "resource control policy", "service control policy", "resource-based policy",
-	"role trust policy", "identity-based policy", "permissions boundary", "session policy"}
+	"role trust policy", "identity-based policy", "permissions boundary", "session policy", "session policy"}
 
 // String returns AWS's name of the layer, as its refusals print it.
 func (l Layer) String() string { return layerNames[l] }
@@ -72,6 +73,9 @@ type Layers struct {
 	Bounded   bool // a boundary is set, even if its document is gone
 	Session   []Policy
 	Sessioned bool // session policies limit the caller, even if there are none
+
+	Delegation []Policy // of a delegated session
+	Delegated  bool     // it is one, even if there is no policy
 }
 
 // A Request is one question: may this call's caller do this to that?
@@ -125,14 +129,34 @@ func (r *Request) Owner() string {
 	if r.Object.Account != "" {
 		return r.Object.Account
 	}
-	if a := r.Check.ARN.Account(); a != "" && a != "aws" {
+	if a := r.Check.ARN.Account(); a != "" && a != "aws" && a != identity.PartnerAccount {
 		return a
 	}
 	return r.Call.Account
 }
 
-// combine asks every layer and gives AWS's answer (Policy evaluation logic).
+// combine asks every layer and gives AWS's answer (Policy evaluation logic). A product
+// provider may do no more than it asked for, whatever a resource's policy grants to the
+// one in whose name it comes.
 func combine(l *Layers, q *policy.Request, same bool, who identity.CallerType, x *Explanation) Decision {
+	if !l.Delegated {
+		return permit(l, q, same, who, x)
+	}
+	delegation := ask(DelegationPolicy, l.Delegation, q, x)
+	d := permit(l, q, same, who, x)
+	switch {
+	case !d.Allowed && d.Explicit:
+		return d
+	case delegation.denied:
+		return Decision{Explicit: true, Layer: DelegationPolicy, Policy: delegation.deniedBy}
+	case d.Allowed && !delegation.allowed:
+		return Decision{Layer: DelegationPolicy}
+	}
+	return d
+}
+
+// permit is the answer of all layers but that of a delegated session.
+func permit(l *Layers, q *policy.Request, same bool, who identity.CallerType, x *Explanation) Decision {
 	identities := ask(IdentityPolicy, l.Identity, q, x)
 	boundary, session, resource := answer{}, answer{}, answer{}
 	if l.Boundary != nil {
@@ -327,6 +351,12 @@ func collect(r *Request) Layers {
 	}
 	// A federated user without session policies may do nothing of its own.
 	s := c.Session
+	if s != nil && s.Delegation != nil {
+		l.Delegated = true
+		if !s.Delegation.Policy.IsZero() {
+			l.Delegation = []Policy{{Name: "what product provider " + s.Delegation.Account + " asked for", Document: s.Delegation.Policy}}
+		}
+	}
 	if s != nil && s.AssumedRoot { // its task policy denies all but the task, and allows nothing by itself
 		for _, a := range s.PolicyARNs {
 			d := Managed(state, a)

@@ -183,11 +183,12 @@ type Session struct {
 	PolicyARNs     []arn.ARN // managed session policies
 	Tags           []SessionTag
 	SourceIdentity string
-	MFA            time.Time // when the caller authenticated with MFA; zero when they did not
-	Provider       string    // aws:FederatedProvider
-	Chained        bool      // assumed by a role session
-	Claims         []Claim   // of the identity provider's, those that last
-	AssumedRoot    bool      // of a member account's root user, by AssumeRoot; PolicyARNs is the task
+	MFA            time.Time   // when the caller authenticated with MFA; zero when they did not
+	Provider       string      // aws:FederatedProvider
+	Chained        bool        // assumed by a role session
+	Claims         []Claim     // of the identity provider's, those that last
+	AssumedRoot    bool        // of a member account's root user, by AssumeRoot; PolicyARNs is the task
+	Delegation     *Delegation // of a product provider, by GetDelegatedAccessToken; nil otherwise
 }
 
 // A SessionTag is a session tag; a transitive one goes on to sessions assumed from this one.

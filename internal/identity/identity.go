@@ -60,7 +60,7 @@ var (
 // Tables returns the tables, so that store.Open checks what is in them before anyone calls.
 func Tables() []store.Checker {
 	return []store.Checker{Accounts, Users, Groups, Roles, Policies, Profiles, Keys, KeysOf, Members, HeldBy, IDs, LastUsed, Accessed, Counters, MFADevices, Imports,
-		OIDCProviders, SAMLProviders,
+		OIDCProviders, SAMLProviders, ProductProviders, DelegationRequests,
 		Organizations, Units, OrganizationPolicies,
 		sealingKeys, newestSealing, beginnings}
 }

@@ -478,7 +478,7 @@ func pack(b []byte, s *Session) []byte {
 	at(s.MFA)
 	text(s.Provider)
 	flag(s.Chained)
-	if len(s.Claims) > 0 || s.AssumedRoot {
+	if len(s.Claims) > 0 || s.AssumedRoot || s.Delegation != nil {
 		b = binary.AppendUvarint(b, uint64(len(s.Claims)))
 		for _, c := range s.Claims {
 			text(c.Key)
@@ -489,8 +489,12 @@ func pack(b []byte, s *Session) []byte {
 			}
 		}
 	}
-	if s.AssumedRoot { // left out otherwise, so that tokens made by an older program open
-		flag(true)
+	if s.AssumedRoot || s.Delegation != nil { // left out otherwise, so that tokens made by an older program open
+		flag(s.AssumedRoot)
+	}
+	if s.Delegation != nil {
+		text(s.Delegation.Account)
+		text(s.Delegation.Policy.String())
 	}
 	if len(b) < 512 {
 		return b
@@ -595,7 +599,11 @@ func unpack(b []byte) (*Session, error) {
 	}
 	if ok && len(b) > 0 {
 		s.AssumedRoot = flag()
-		ok = ok && s.AssumedRoot
+		if len(b) > 0 {
+			s.Delegation = &Delegation{Account: text(), Policy: NewDocument(text())}
+			ok = ok && s.Delegation.Account != ""
+		}
+		ok = ok && (s.AssumedRoot || s.Delegation != nil)
 	}
 	if !ok || len(b) != 0 {
 		return nil, errPacked

@@ -35,6 +35,7 @@ type event struct {
 	}
 	UserIdentity struct {
 		Type, PrincipalID, ARN, AccountID, UserName, InvokedBy string
+		InvokedByDelegate                                      *struct{ AccountID string }
 		SessionContext                                         struct {
 			SourceIdentity string
 			SessionIssuer  struct{ PrincipalID, ARN, AccountID, UserName string }
@@ -114,12 +115,20 @@ func (e *event) caller(r store.Reader) (c *identity.Caller, notes []string) {
 	if strings.Trim(string(u.SessionContext.Attributes.MFAAuthenticated), `"`) == "true" {
 		session.MFA = session.Issued
 	}
+	if u.InvokedByDelegate != nil {
+		session.Delegation = &identity.Delegation{Account: u.InvokedByDelegate.AccountID}
+		notes = append(notes, "what the product provider asked for is not in a record: its session is taken to be allowed nothing")
+	}
 	switch u.Type {
 	case "Root":
 		if identity.Accounts.Get(r, u.AccountID) == nil {
 			return nil, nil
 		}
 		c = identity.RootCaller(u.AccountID, "")
+		if u.InvokedByDelegate != nil {
+			session.Type = identity.RootUser
+			c = identity.SessionCaller(r, session)
+		}
 	case "IAMUser":
 		user := identity.UserByID(r, u.PrincipalID)
 		if user == nil {
@@ -129,7 +138,7 @@ func (e *event) caller(r store.Reader) (c *identity.Caller, notes []string) {
 			return nil, nil
 		}
 		c = identity.UserCaller(user, "")
-		if !session.Issued.IsZero() {
+		if !session.Issued.IsZero() || session.Delegation != nil {
 			session.Type, session.Principal, session.Account = identity.IAMUser, user.UserId, c.Account
 			c = identity.SessionCaller(r, session)
 		}

@@ -235,6 +235,9 @@ func userIdentity(c *identity.Caller) audit.UserIdentity {
 	}
 	if s := c.Session; s != nil {
 		u.Session = &audit.SessionContext{CreationDate: s.Issued, MFA: !s.MFA.IsZero(), SourceIdentity: s.SourceIdentity, AssumedRoot: s.AssumedRoot}
+		if s.Delegation != nil {
+			u.Delegate = s.Delegation.Account
+		}
 		if s.Provider != "" && !strings.Contains(s.Provider, ":saml-provider/") {
 			u.Session.WebIdentity = &audit.WebIdentity{Provider: s.Provider}
 		}
