@@ -142,6 +142,8 @@ var always = []exception{
 	{"cloudformation", "DescribeChangeSetOutput.IncludeNestedStacks", "", "recorded: false is written"},
 	{"cloudformation", "ChangeSetSummary.IncludeNestedStacks", "", "recorded: false is written"},
 	{"iam", "*.IsTruncated", "", "recorded: every list answer has it"},
+	{"iam", "DelegationRequest.OnlySendByOwner", "", "the API Reference's examples write false"},
+	{"iam", "ListDelegationRequestsOutput.isTruncated", "", "the API Reference's example writes false"},
 	{"iam", "RoleTemplateVersion.DefaultMinorVersion", "", "recorded: 0 is written"},
 	{"iam", "RoleTemplateVersion.MinorVersion", "", "recorded: 0 is written"},
 	{"iam", "ParameterDefinition.Immutable", "", "recorded: false is written"},

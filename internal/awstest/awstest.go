@@ -103,6 +103,14 @@
 //	totp NAME SEED [DURATION]
 //		sets a variable to the code that an authenticator app with this seed, in base32,
 //		shows by the server's clock now, or so long from now: totp next $seed 30s.
+//	providers FILE
+//		makes these the product providers, and no others: a list in JSON, in the form of
+//		iamd serve --product-providers. With ! that must be refused.
+//	topics reachable|unreachable
+//		says whether messages for product providers' topics arrive.
+//	notified
+//		stdout is the next message for a product provider's topic that was not looked
+//		at yet, as PATH=VALUE lines, with its Topic. With ! there must be none.
 //	restart
 //		stops the server and starts it again on the same data.
 //	region NAME
@@ -216,6 +224,8 @@ type Server struct {
 	ahead    atomic.Int64 // how far its clock was moved
 	http     *httptest.Server
 	issuer   *issuer
+
+	topics topics
 
 	mu      sync.RWMutex // held for writing while there is no handler
 	handler *server.Server
@@ -364,7 +374,7 @@ func (s *Server) open() error {
 		DB:      s.DB,
 		Keyring: s.Keyring,
 		Services: []*service.Service{
-			entities.AWS(),
+			s.topics.tell(entities).AWS(),
 			entities.Imports(),
 			(&stsservice.Service{DB: s.DB, Keyring: s.Keyring, Managed: authz.Managed, Issuers: issuers, Issuer: s.Outbound}).AWS(),
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),

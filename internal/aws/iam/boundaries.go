@@ -18,7 +18,7 @@ func setBoundary(tx *store.Tx, c *service.Call, boundary **api.AttachedPermissio
 		if err != nil || validPolicyARN(string(parsed)) != nil {
 			return api.InvalidInput("ARN %s is not valid.", policyARN)
 		}
-		if !attachable(tx, c.Account, policyARN) {
+		if !attachable(tx, c.Account, policyARN) && partnerBoundary(tx, policyARN) == nil {
 			return api.NoSuchEntity("Scope ARN: %s does not exist or is not attachable.", policyARN)
 		}
 	}

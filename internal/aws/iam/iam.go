@@ -34,10 +34,10 @@
 // reference and can be read and attached but not changed. How often a policy is in
 // use, the account's own or AWS's, is counted for each account in one table.
 //
-// # What is not here
+// # What others keep
 //
-// Tokens for other providers, and delegation requests; declined.txt tells why, one line
-// each.
+// Product providers and their templates are the operator's to register (Register), role
+// templates are AWS's (roletemplates.json). Every operation of the API has a row.
 package iam
 
 import (
@@ -63,6 +63,9 @@ type Service struct {
 	Quotas  Quotas // the zero value is DefaultQuotas()
 
 	hashes chan struct{} // holds as many as passwords are hashed at once
+	// Notify gives a message to a topic of a product provider's account. It returns when
+	// the message is safe. nil: there are no topics, and nobody is told.
+	Notify func(account, topic string, message identity.Secret) error
 	// Issuers tells which OpenID Connect issuers there may be, and asks them for their certificates.
 	Issuers *webidentity.Issuers
 }
@@ -233,6 +236,7 @@ func (s *Service) AWS() *service.Service {
 	rows = append(rows, attachments[api.AttachGroupPolicyInput, api.DetachGroupPolicyInput, api.ListAttachedGroupPoliciesInput, api.ListAttachedGroupPoliciesOutput](s, groups)...)
 	rows = append(rows, attachments[api.AttachRolePolicyInput, api.DetachRolePolicyInput, api.ListAttachedRolePoliciesInput, api.ListAttachedRolePoliciesOutput](s, roles)...)
 
+	rows = append(rows, s.delegations()...)
 	rows = append(rows, s.oidcProviders()...)
 	rows = append(rows, s.samlProviders()...)
 
@@ -249,7 +253,7 @@ var (
 
 // Tables returns the tables that are not identity's, for store.Open to check.
 func Tables() []store.Checker {
-	return []store.Checker{usages, deletions, jobs, organizationJobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports, preferred}
+	return []store.Checker{usages, deletions, jobs, organizationJobs, sshKeys.table, signingCertificates.table, serviceCredentials.table, serverCertificateTable, aliases, loginProfiles, passwordPolicies, credentialReports, preferred, delegationsOf, delegationWorkflows}
 }
 
 // update is the store's Update. A change that is too large for the store, such as the

@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -108,6 +109,8 @@ func (s *Service) getPolicy(_ context.Context, c *service.Call, in *api.GetPolic
 	var v api.Policy
 	if m, ok := reference.ManagedPolicy(in.PolicyArn); ok {
 		v = awsPolicy(m)
+	} else if p := partnerBoundary(c.State, in.PolicyArn); p != nil {
+		v = p.Policy
 	} else {
 		p, err := policies.get(c.State, c, in.PolicyArn)
 		if err != nil {
@@ -244,7 +247,7 @@ func (s *Service) getPolicyVersion(_ context.Context, c *service.Call, in *api.G
 			Document: m.Document(), VersionId: m.DefaultVersion, IsDefaultVersion: true, CreateDate: m.Updated.UTC(),
 		}}, nil
 	}
-	p := policies.find(c.State, c.Account, in.PolicyArn)
+	p := cmp.Or(policies.find(c.State, c.Account, in.PolicyArn), partnerBoundary(c.State, in.PolicyArn))
 	if p == nil {
 		return nil, noSuchVersion(in.PolicyArn, in.VersionId)
 	}

@@ -123,6 +123,8 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 	var o service.Object
 	word, _, _ := strings.Cut(a.Resource(), "/")
 	switch identity.Kind(word) {
+	case delegationKind:
+		return delegationObject(state, a)
 	case identity.UserKind:
 		if u := identity.UserByARN(state, a); u != nil {
 			o = tagged(u.Tags)

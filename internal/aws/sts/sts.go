@@ -79,6 +79,7 @@ func (s *Service) AWS() *service.Service {
 			service.KeyOf("sts:IdentityTokenAudience", tokenAudience), service.KeyOf("sts:DurationSeconds", tokenDuration),
 			service.Key("sts:SigningAlgorithm", "{SigningAlgorithm}"),
 			service.Also("sts:TagGetWebIdentityToken", nil, service.When("Tags"), service.Tags("Tags"))),
+		service.Handle(s.getDelegatedAccessToken, service.Any),
 		service.Open(s.getCallerIdentity),
 		service.Handle(s.getAccessKeyInfo, service.Any),
 		service.Handle(s.decodeAuthorizationMessage, service.Any),

@@ -1070,7 +1070,7 @@ type ListDelegationRequestsInput struct {
 type ListDelegationRequestsOutput struct {
 	DelegationRequests []DelegationRequest
 	Marker             string
-	IsTruncated        bool `wire:"isTruncated"`
+	IsTruncated        bool `wire:"isTruncated,always"`
 }
 
 type ListEntitiesForPolicyInput struct {
@@ -1930,7 +1930,7 @@ type DelegationRequest struct {
 	RedirectUrl                   string
 	Notes                         string
 	RejectionReason               string
-	OnlySendByOwner               bool
+	OnlySendByOwner               bool `wire:",always"`
 	UpdatedTime                   time.Time
 }
 
