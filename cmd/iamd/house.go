@@ -107,6 +107,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err := keys.update(h.rootKeys); err != nil {
 		return nil, err
 	}
+	if err := iam.Register(ctx, h.db, s.providers, time.Now()); err != nil {
+		return nil, fmt.Errorf("registering the product providers: %w", err)
+	}
 	if s.cluster == nil { // objects and tables are on one machine, and would not be found on the others
 		if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
 			return nil, err

@@ -34,7 +34,7 @@ func tables() []store.Checker {
 // services are the AWS services that the program serves.
 func services(h *house, s *settings) ([]*service.Service, error) {
 	issuers := &webidentity.Issuers{Trusted: s.trustedIssuers}
-	entities := &iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers, Issuer: h.issuer}
+	entities := &iam.Service{DB: h.db, Keyring: h.keyring, Issuers: issuers, Issuer: h.issuer, Notify: (&notices{files: noticeFiles(s.providers)}).write}
 	all := []*service.Service{
 		entities.AWS(),
 		entities.Imports(),

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
 	"github.com/iamd-dev/iamd/internal/webidentity"
@@ -35,6 +36,7 @@ type settings struct {
 	trustedProxies   []string
 	hosts            []string
 	trustedIssuers   []string
+	productProviders string
 	externalURL      string
 	metricsTokenFile string
 	auditSync        string
@@ -49,6 +51,7 @@ type settings struct {
 
 	// What the texts above mean; see check.
 	proxies      []netip.Prefix
+	providers    []iam.Provider
 	metricsToken identity.Secret
 	cluster      *etcd.Cluster // nil: the state is in the data directory
 	behind       upstreams
@@ -79,6 +82,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&s.hosts, "hosts", []string{"localhost"}, "find bucket b under b.NAME for each of these `NAMES`, which replace the default; b.s3.anything is found without")
 	fs.StringVar(&s.externalURL, "external-url", "", "be reached by others at `URL`, which the tokens of outbound web identity federation name (default where it listens)")
 	fs.StringSliceVar(&s.trustedIssuers, "trusted-issuers", nil, "ask these `ISSUERS` of web identity tokens for their keys although they speak http or are on this machine or a private network (http://127.0.0.1:8080); accounts still have to register them")
+	fs.StringVar(&s.productProviders, "product-providers", "", "let the product providers in `FILE` (YAML) create delegation requests: their accounts, policy templates and permissions boundaries; without, nobody can")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.dynamodbEngine, "dynamodb-engine", dynamodb.FindProgram(), "keep DynamoDB's tables with this dynoxide `PROGRAM`, which scripts/install-dynoxide installs; without one DynamoDB is not served")
 	fs.StringVar(&s.workloads, "workloads", workloadsOff, "run what roles are passed to (functions, instances, tasks, builds) on this machine as `process`, each in namespaces of its own, or keep that off")
@@ -294,6 +298,19 @@ func (s *settings) check(getenv func(string) string) error {
 	}
 	if s.workloads != workloadsOff && !s.workloadsExposed && !loopback(s.listen) {
 		return wrong("--listen %s is reached by others, who could run programs on this machine: say --workloads-exposed as well if they may", s.listen)
+	}
+	if s.productProviders != "" {
+		text, err := os.ReadFile(s.productProviders)
+		if err != nil {
+			return wrong("reading --product-providers: %w", err)
+		}
+		asJSON, err := yaml.YAMLToJSONStrict(text)
+		if err != nil {
+			return wrong("--product-providers %s: %w", s.productProviders, err)
+		}
+		if s.providers, err = iam.ParseProviders(asJSON); err != nil {
+			return wrong("--product-providers %s: %w", s.productProviders, err)
+		}
 	}
 	if s.auditSync != syncCredentials && s.auditSync != syncAlways {
 		return wrong("--audit-sync %q is neither %s nor %s", s.auditSync, syncCredentials, syncAlways)
