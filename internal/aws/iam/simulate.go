@@ -546,15 +546,7 @@ func (q *simulation) ask(action policy.Action, resource arn.ARN) simulated {
 					a.matched = append(a.matched, q.statement(p.SourceID(), source, text, s.Index))
 				}
 			}
-			if len(x.Missing) == 0 {
-				continue
-			}
-			for _, key := range contextKeys(p.Document.Policy()) {
-				has := func(k string) bool { return strings.EqualFold(k, key) }
-				if slices.ContainsFunc(x.Missing, has) && !slices.ContainsFunc(a.missing, has) {
-					a.missing = append(a.missing, key)
-				}
-			}
+			a.lacks(x, p)
 		}
 	}
 	const iamPolicy, resourcePolicy, boundaryPolicy = "IAM Policy", "Resource Policy", "Permissions Boundary Policy"
@@ -576,6 +568,11 @@ func (q *simulation) ask(action policy.Action, resource arn.ARN) simulated {
 		a.boundary = &api.PermissionsBoundaryDecisionDetail{AllowedByPermissionsBoundary: a.details[boundaryPolicy] == "allowed"}
 	}
 	if len(l.SCP) > 0 {
+		for _, level := range l.SCP {
+			for i := range level {
+				a.lacks(x, &level[i])
+			}
+		}
 		a.orgs = &api.OrganizationsDecisionDetail{AllowedByOrganizations: verdict(x, authz.SCP) == "allowed"}
 	}
 	if d.Layer == authz.SCP {
@@ -584,6 +581,19 @@ func (q *simulation) ask(action policy.Action, resource arn.ARN) simulated {
 		a.details = map[string]string{}
 	}
 	return a
+}
+
+// lacks adds the context keys of a policy that were asked for and not there.
+func (a *simulated) lacks(x *authz.Explanation, p *authz.Policy) {
+	if len(x.Missing) == 0 {
+		return
+	}
+	for _, key := range contextKeys(p.Document.Policy()) {
+		has := func(k string) bool { return strings.EqualFold(k, key) }
+		if slices.ContainsFunc(x.Missing, has) && !slices.ContainsFunc(a.missing, has) {
+			a.missing = append(a.missing, key)
+		}
+	}
 }
 
 // verdict is what the policies of one kind say together: of levels, the strictest.
