@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -480,5 +482,23 @@ func TestTwoRecordsAcrossAccounts(t *testing.T) {
 	h.refused(a, 403, "AccessDenied")
 	if n := len(h.records(a.requestID)); n != 1 {
 		t.Errorf("a refusal has %d records", n)
+	}
+}
+
+// STS's second id says in base64 where and when; other services have none.
+func TestExtendedRequestID(t *testing.T) {
+	t.Parallel()
+	h := open(t, nil)
+	a := h.well(h.query(h.roots[ours], "sts", "GetCallerIdentity"))
+	text, err := base64.StdEncoding.DecodeString(a.header.Get("X-Amz-Sts-Extended-Request-Id"))
+	if form := regexp.MustCompile(`^1:us-east-1:S:\d{13}:R:[0-9a-f]{8}$`); err != nil || !form.Match(text) {
+		t.Errorf("the id is %q, %v", text, err)
+	}
+	refused := h.query(actor{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""}, "sts", "GetCallerIdentity")
+	if refused.header.Get("X-Amz-Sts-Extended-Request-Id") == "" {
+		t.Errorf("an error has no second id: %v", refused.header)
+	}
+	if id := h.well(h.query(h.roots[ours], "iam", "ListUsers")).header.Get("X-Amz-Sts-Extended-Request-Id"); id != "" {
+		t.Errorf("IAM has the id %s", id)
 	}
 }

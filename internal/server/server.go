@@ -19,8 +19,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -179,7 +181,8 @@ type exchange struct {
 	id      string
 	started time.Time
 	route   route
-	status  int // written; 0 before
+	region  string // of the call, once it is known
+	status  int    // written; 0 before
 	code    string
 }
 
@@ -213,6 +216,7 @@ func (x *exchange) serve() error {
 	}
 	call := s.newCall(r, x.id, signature, x.started)
 	call.Region = x.route.region(signature.Region)
+	x.region = call.Region
 	if call.Account != "" && identity.Imports.Get(call.State, call.Account) != nil {
 		return &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "The account is being imported."}
 	}
@@ -435,10 +439,15 @@ func (x *exchange) pass(a *service.Answer) error {
 	return err
 }
 
-// header sets what package wire does not: S3's second id.
+// header sets what package wire does not: S3's second id, and STS's, which says in
+// base64 where and when.
 func (x *exchange) header() {
-	if x.route.streams() {
+	switch {
+	case x.route.streams():
 		x.w.Header().Set("X-Amz-Id-2", x.id)
+	case x.route.svc != nil && x.route.svc.Model.Name == "sts":
+		where := fmt.Sprintf("1:%s:S:%d:R:%s", cmp.Or(x.region, "us-east-1"), x.started.UnixMilli(), x.id[:8])
+		x.w.Header().Set("X-Amz-Sts-Extended-Request-Id", base64.StdEncoding.EncodeToString([]byte(where)))
 	}
 }
 
