@@ -34,9 +34,9 @@ type event struct {
 		ARN string
 	}
 	UserIdentity struct {
-		Type, PrincipalID, ARN, AccountID, UserName, InvokedBy string
-		InvokedByDelegate                                      *struct{ AccountID string }
-		SessionContext                                         struct {
+		Type, PrincipalID, ARN, AccountID, UserName, InvokedBy, IdentityProvider string
+		InvokedByDelegate                                                        *struct{ AccountID string }
+		SessionContext                                                           struct {
 			SourceIdentity string
 			SessionIssuer  struct{ PrincipalID, ARN, AccountID, UserName string }
 			Attributes     struct {
@@ -168,6 +168,8 @@ func (e *event) caller(r store.Reader) (c *identity.Caller, notes []string) {
 		}
 		c = identity.SessionCaller(r, session)
 		notes = append(notes, "session policies are not in a record: the session is taken to have none, and so may do nothing of its own")
+	case "WebIdentityUser", "SAMLUser":
+		return e.federated()
 	case "AWSService":
 		c = &identity.Caller{Type: identity.AWSService, Service: u.InvokedBy}
 	case "AWSAccount":
@@ -177,6 +179,43 @@ func (e *event) caller(r store.Reader) (c *identity.Caller, notes []string) {
 		c = &identity.Caller{}
 	}
 	return c, notes
+}
+
+// federated is who came with the word of an identity provider, as far as a record
+// tells what it said: of a token its audience and subject, of an assertion the name.
+func (e *event) federated() (c *identity.Caller, notes []string) {
+	u := &e.UserIdentity
+	claim := func(key, value string) identity.Claim { return identity.Claim{Key: key, Value: []string{value}} }
+	f := &identity.Federation{Provider: u.IdentityProvider, Subject: u.UserName}
+	c = &identity.Caller{Type: identity.WebIdentityUser, UserID: u.PrincipalID, Federation: f}
+	if u.Type == "SAMLUser" {
+		// What stands for the provider there is what names are qualified with; which one it
+		// is stands among the parameters, and of a call that was refused nowhere.
+		var parameters struct{ PrincipalArn string }
+		if json.Unmarshal(e.RequestParameters, &parameters) == nil {
+			f.Provider = parameters.PrincipalArn
+		} else {
+			f.Provider = ""
+		}
+		c.Type, f.NameQualifier = identity.SAMLUser, u.IdentityProvider
+		f.Claims = []identity.Claim{claim("saml:sub", f.Subject), claim("saml:namequalifier", f.NameQualifier)}
+		notes = append(notes, "of what the provider said a record has the name alone: condition keys of its attributes are absent")
+	} else {
+		name := f.Provider
+		if _, registered, ok := strings.Cut(name, ":oidc-provider/"); ok {
+			name = registered
+		}
+		f.Claims = []identity.Claim{claim(name+":sub", f.Subject)}
+		if audience, ok := strings.CutPrefix(strings.TrimSuffix(u.PrincipalID, ":"+f.Subject), f.Provider+":"); ok {
+			f.Audience = audience
+			f.Claims = append(f.Claims, claim(name+":aud", audience))
+		}
+		notes = append(notes, "of the token a record has the audience and the subject alone: condition keys of its other claims are absent")
+	}
+	if f.Provider == "" {
+		notes = append(notes, "the record does not tell the provider, and nobody trusts one without a name")
+	}
+	return c, append(notes, "session tags that the provider asked for are not in a record: the session is taken to have none")
 }
 
 // refusedText is what a refusal says was refused: the action and, if it is an ARN, the resource.

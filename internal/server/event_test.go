@@ -36,6 +36,18 @@ func TestEventsAreDecidedAgain(t *testing.T) {
 	h.well(h.query(root, "iam", "PutRolePolicy", "RoleName", "r", "PolicyName", "p", "PolicyDocument",
 		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"},"StringEquals":{"aws:userid":"${aws:userid}"}}}}`))
 	h.well(h.s3(root, "PUT", "/b-1", ""))
+	const oidc, adfs = "arn:aws:iam::" + ours + ":oidc-provider/id.example.com", "arn:aws:iam::" + ours + ":saml-provider/adfs"
+	h.well(h.query(root, "iam", "CreateRole", "RoleName", "web", "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Federated":"`+oidc+`"},
+		"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{"id.example.com:aud":"sts.amazonaws.com","id.example.com:sub":"system:serviceaccount:reports:reader"}}}}`))
+	h.well(h.query(root, "iam", "CreateRole", "RoleName", "saml", "AssumeRolePolicyDocument", `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Federated":"`+adfs+`"},
+		"Action":"sts:AssumeRoleWithSAML","Condition":{"StringEquals":{"saml:sub":"ann"}}}}`))
+	web := func(subject string) string {
+		return `{"type":"WebIdentityUser","principalId":"` + oidc + `:sts.amazonaws.com:` + subject + `","userName":"` + subject + `","identityProvider":"` + oidc + `"}`
+	}
+	saml := func(name string) string {
+		return `{"type":"SAMLUser","principalId":"q0alify=:` + name + `","userName":"` + name + `","identityProvider":"q0alify="}`
+	}
+	const webRole, samlRole = "arn:aws:iam::" + ours + ":role/web", "arn:aws:iam::" + ours + ":role/saml"
 
 	const alice = `{"type":"IAMUser","arn":"arn:aws:iam::` + ours + `:user/alice","accountId":"` + ours + `","userName":"alice"}`
 	role := func(mfa string) string {
@@ -71,6 +83,21 @@ func TestEventsAreDecidedAgain(t *testing.T) {
 			[]string{"sts:AssumeRole arn:aws:iam::" + ours + ":role/ops/r implicitDeny", "sts:SetSourceIdentity arn:aws:iam::" + ours + ":role/ops/r implicitDeny"}},
 		{"parameters that no request could have", record(alice, "iam.amazonaws.com", "ListUsers", `,"requestParameters":{"maxItems":"many"}`),
 			[]string{"iam:ListUsers * allowed"}},
+		{"a token", record(web("system:serviceaccount:reports:reader"), "sts.amazonaws.com", "AssumeRoleWithWebIdentity", `,"requestParameters":{"roleArn":"`+webRole+`","roleSessionName":"pod"}`),
+			[]string{"sts:AssumeRoleWithWebIdentity " + webRole + " allowed"}},
+		{"another's token", record(web("system:serviceaccount:reports:writer"), "sts.amazonaws.com", "AssumeRoleWithWebIdentity", `,"requestParameters":{"roleArn":"`+webRole+`","roleSessionName":"pod"}`),
+			[]string{"sts:AssumeRoleWithWebIdentity " + webRole + " implicitDeny"}},
+		{"a refused token", record(web("system:serviceaccount:reports:writer"), "sts.amazonaws.com", "AssumeRoleWithWebIdentity",
+			`,"errorCode":"AccessDenied","errorMessage":"Not authorized to perform sts:AssumeRoleWithWebIdentity","requestParameters":null,"resources":[{"ARN":"`+webRole+`"}]`),
+			[]string{"sts:AssumeRoleWithWebIdentity " + webRole + " implicitDeny"}},
+		{"an assertion", record(saml("ann"), "sts.amazonaws.com", "AssumeRoleWithSAML", `,"requestParameters":{"roleArn":"`+samlRole+`","principalArn":"`+adfs+`"}`),
+			[]string{"sts:AssumeRoleWithSAML " + samlRole + " allowed"}},
+		{"another's assertion", record(saml("ben"), "sts.amazonaws.com", "AssumeRoleWithSAML", `,"requestParameters":{"roleArn":"`+samlRole+`","principalArn":"`+adfs+`"}`),
+			[]string{"sts:AssumeRoleWithSAML " + samlRole + " implicitDeny"}},
+		{"an assertion of nobody knows whom", record(saml("ann"), "sts.amazonaws.com", "AssumeRoleWithSAML", `,"requestParameters":null,"resources":[{"ARN":"`+samlRole+`"}]`),
+			[]string{"sts:AssumeRoleWithSAML " + samlRole + " implicitDeny"}},
+		{"a delegated session, of which a record has not what was asked for", record(strings.TrimSuffix(role(`"true"`), "}")+`,"invokedByDelegate":{"accountId":"`+theirs+`"}}`, "s3.amazonaws.com", "ListObjects", `,"requestParameters":{"bucketName":"b-1"}`),
+			[]string{"s3:ListBucket arn:aws:s3:::b-1 implicitDeny"}},
 		{"the root", record(`{"type":"Root","accountId":"`+ours+`"}`, "iam.amazonaws.com", "ListUsers", `,"requestParameters":null`),
 			[]string{"iam:ListUsers * allowed"}},
 	} {
@@ -95,6 +122,8 @@ func TestEventsAreDecidedAgain(t *testing.T) {
 	if records := h.records(answer.requestID); len(records) != 1 || records[0].EventName != "GetEventAuthorizationDetails" {
 		t.Errorf("the records of a refused question are %v", records)
 	}
+	answer, _ = h.event(h.roots[theirs], record(web("x"), "sts.amazonaws.com", "AssumeRoleWithWebIdentity", `,"requestParameters":{"roleArn":"`+webRole+`","roleSessionName":"pod"}`))
+	h.refused(answer, 404, "ResourceNotFoundException")
 	answer, _ = h.event(h.roots[theirs], good)
 	h.refused(answer, 404, "ResourceNotFoundException")
 	known := answer.body

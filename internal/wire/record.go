@@ -39,7 +39,7 @@ func AppendJSON(dst []byte, v any, opt JSONOptions) []byte {
 // ReadRecord fills an input, given as a pointer, from what a record has of it: it is
 // the inverse of AppendJSON, as far as records go. Members that the input does not
 // have are passed over. It is an error if what is there is not of the member's type,
-// or if a member is missing or is none that a request could have had.
+// or if a member is missing that records have, or is none that a request could have had.
 func ReadRecord(record []byte, in any) error {
 	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(record)), record: true}
 	d.UseNumber()
