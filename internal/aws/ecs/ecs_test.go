@@ -67,6 +67,37 @@ func reader(t *testing.T) string {
 	return path
 }
 
+// The SDK's waiters end when a service has come to rest.
+func TestServiceWaiters(t *testing.T) {
+	needWorkloads(t)
+	s := awstest.Start(t)
+	client := s.ECS(s.Config(s.Root(awstest.DefaultAccount)))
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, service := t.Context(), &ecs.DescribeServicesInput{Services: []string{"web"}}
+	must(client.CreateCluster(ctx, &ecs.CreateClusterInput{}))
+	must(client.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{Family: aws.String("web"), ContainerDefinitions: []types.ContainerDefinition{
+		{Name: aws.String("app"), Image: aws.String("busybox"), Memory: aws.Int32(128), Command: []string{"sleep", "600"}}}}))
+	must(client.CreateService(ctx, &ecs.CreateServiceInput{ServiceName: aws.String("web"), TaskDefinition: aws.String("web"), DesiredCount: aws.Int32(2)}))
+	must(nil, ecs.NewServicesStableWaiter(client, func(o *ecs.ServicesStableWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 50*time.Millisecond, 200*time.Millisecond
+	}).Wait(ctx, service, time.Minute))
+	list, err := client.ListTasks(ctx, &ecs.ListTasksInput{ServiceName: aws.String("web")})
+	must(nil, err)
+	must(nil, ecs.NewTasksRunningWaiter(client).Wait(ctx, &ecs.DescribeTasksInput{Tasks: list.TaskArns}, time.Minute))
+	if len(list.TaskArns) != 2 {
+		t.Errorf("a stable service has %d tasks", len(list.TaskArns))
+	}
+	must(client.DeleteService(ctx, &ecs.DeleteServiceInput{Service: aws.String("web"), Force: aws.Bool(true)}))
+	must(nil, ecs.NewServicesInactiveWaiter(client, func(o *ecs.ServicesInactiveWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 50*time.Millisecond, 200*time.Millisecond
+	}).Wait(ctx, service, time.Minute))
+}
+
 // A task reads with the credentials of its role, which the SDK's default chain finds, what
 // the role may read, and nothing else.
 func TestTaskReadsS3(t *testing.T) {

@@ -206,7 +206,7 @@ func (s *Service) start(ctx context.Context, t *TaskService, n int) {
 	}
 	o := &order{
 		cluster: cluster, definition: definition, launchType: d.LaunchType, platform: d.PlatformVersion, group: "service:" + t.ServiceName,
-		startedBy: d.Id, service: t.ServiceName, at: s.now().UTC().Truncate(time.Millisecond),
+		startedBy: d.Id, service: t.ServiceName, at: s.now().UTC().Truncate(time.Millisecond), parent: t.Parent,
 	}
 	if len(d.CapacityProviderStrategy) > 0 {
 		o.launchType, o.provider = fargate, d.CapacityProviderStrategy[0].CapacityProvider

@@ -22,6 +22,7 @@ import (
 type TaskService struct {
 	api.Service
 	Request string    `json:",omitempty"` // hash of the call that made it, by which it is known again
+	Parent  string    `json:",omitempty"` // request id of the call that the primary deployment came of
 	Steady  bool      `json:",omitempty"` // that it is was the last event
 	Good    string    `json:",omitempty"` // the definition of the last deployment that was completed
 	Ended   time.Time `json:",omitzero"`
@@ -144,7 +145,7 @@ func checkService(d *api.DeploymentConfiguration, controller *api.DeploymentCont
 		return notServed("lifecycle hooks")
 	case least < 0 || least > 100:
 		return api.InvalidParameter("minimumHealthyPercent must be between 0 and 100.")
-	case most < 100 || most > 200 && most > 1000:
+	case most < 100:
 		return api.InvalidParameter("maximumPercent must be at least 100.")
 	case least == 100 && most == 100:
 		return api.InvalidParameter("Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments.")
@@ -222,7 +223,7 @@ func (s *Service) createService(ctx context.Context, c *service.Call, in *api.Cr
 	if in.LaunchType == "" && len(strategy) == 0 {
 		strategy = cluster.DefaultCapacityProviderStrategy
 	}
-	t := &TaskService{Request: hash(in), Service: api.Service{
+	t := &TaskService{Request: hash(in), Parent: c.RequestID, Service: api.Service{
 		ServiceArn: string(within(c, "service", cluster.ClusterName, in.ServiceName)), ServiceName: in.ServiceName, ClusterArn: cluster.ClusterArn,
 		Status: active, DesiredCount: *in.DesiredCount, CapacityProviderStrategy: strategy, TaskDefinition: d.TaskDefinitionArn,
 		DeploymentConfiguration: configuration(nil, in.DeploymentConfiguration), NetworkConfiguration: in.NetworkConfiguration,
@@ -355,6 +356,7 @@ func (s *Service) updateService(ctx context.Context, c *service.Call, in *api.Up
 			t.PlacementStrategy = in.PlacementStrategy
 		}
 		if deploy {
+			t.Parent = c.RequestID
 			t.deploy(now(c))
 		}
 		services.Put(tx, t.key(), t)

@@ -106,9 +106,18 @@ type order struct {
 	parent     string // request id of the call that asked for it
 }
 
+// mostTasks is how many tasks run at once, of all accounts: they share a machine.
+const mostTasks = 200
+
 // prepare makes a task that is not there yet. It has ECS assume the task's roles, and the
 // error is that of a role that cannot be.
 func (s *Service) prepare(ctx context.Context, o *order) (*run, error) {
+	s.mu.Lock()
+	many := len(s.runs)
+	s.mu.Unlock()
+	if many >= mostTasks {
+		return nil, api.LimitExceeded("You've reached the limit on the number of tasks that you can run concurrently: %d.", mostTasks)
+	}
 	d := o.definition
 	at := arn.ARN(o.cluster.ClusterArn)
 	id := newID()
