@@ -26,6 +26,7 @@ const (
 	firstWait  = time.Second
 	longest    = 5 * time.Minute
 	longEnough = time.Minute
+	waitsLong  = 4
 )
 
 // look wakes the scheduler. It does not wait for it.
@@ -276,19 +277,24 @@ func (s *Service) ended(r *run) {
 	case r.ran.IsZero():
 		s.failed(s.ctx, k, r.task.StartedBy, fmt.Sprintf("(task %s) failed to start: %s", r.task.id(), r.reason))
 	case time.Since(r.ran) < longEnough:
-		s.backOff(k)
+		s.backOff(s.ctx, k)
 	default:
 		s.forgive(k)
 	}
 	s.change(s.ctx, k, func(t *TaskService) { t.Steady = false })
 }
 
-// backOff has a service wait before it starts the next task.
-func (s *Service) backOff(k string) {
+// backOff has a service wait before it starts the next task, and says so when it comes to waiting long.
+func (s *Service) backOff(ctx context.Context, k string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	w := s.waits[k]
-	s.waits[k] = wait{w.failures + 1, time.Now().Add(min(firstWait<<min(w.failures, 20), longest))}
+	w.failures++
+	w.until = time.Now().Add(min(firstWait<<min(w.failures-1, 20), longest))
+	s.waits[k] = w
+	s.mu.Unlock()
+	if w.failures == waitsLong {
+		s.change(ctx, k, func(t *TaskService) { t.tell(s.now(), "is unable to consistently start tasks successfully.") })
+	}
 }
 
 // forgive ends a service's wait.
@@ -301,7 +307,7 @@ func (s *Service) forgive(k string) {
 // failed says of a service that a task of a deployment could not be started. The circuit
 // breaker, if there is one, ends a deployment of which too many cannot.
 func (s *Service) failed(ctx context.Context, k, deployment, event string) {
-	s.backOff(k)
+	s.backOff(ctx, k)
 	s.change(ctx, k, func(t *TaskService) {
 		t.tell(s.now(), "%s", event)
 		d := &t.Deployments[0]
