@@ -27,7 +27,8 @@ func (s *Service) plan(st *stack, t *template.Template, new, old *text) ([]api.C
 			there[res.Logical] = res
 		}
 	}
-	renewed := map[string]bool{} // made, or replaced
+	renewed := map[string]bool{}           // made, or replaced
+	changed := map[string]map[string]any{} // the properties of those that change
 	c := s.context(st, new.Values)
 	c.Ref = func(logical string) (string, error) {
 		if res := there[logical]; res != nil && !renewed[logical] && res.Physical != "" {
@@ -41,7 +42,11 @@ func (s *Service) plan(st *stack, t *template.Template, new, old *text) ([]api.C
 			if err != nil {
 				return nil, err
 			}
-			if v, ok := is.Attributes[attribute]; ok {
+			attributes := is.Attributes
+			if properties := changed[logical]; properties != nil {
+				attributes = s.kinds[res.Type].attributes(m.scope(res.Physical, res.Name, properties), attributes)
+			}
+			if v, ok := attributes[attribute]; ok {
 				return v, nil
 			}
 		}
@@ -111,6 +116,7 @@ func (s *Service) plan(st *stack, t *template.Template, new, old *text) ([]api.C
 				change.PolicyAction = "ReplaceAndRetain"
 			}
 		}
+		changed[logical] = properties
 		add(change)
 	}
 	for _, logical := range slices.Sorted(maps.Keys(there)) {

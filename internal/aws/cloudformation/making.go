@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +71,7 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 	}
 	r.Physical = template.Text(value(id))
 	sc.id = r.Physical
-	done := made{r.Physical, map[string]any{}}
+	done := made{r.Physical, k.attributes(sc, nil)}
 	for name, spec := range k.Attr {
 		if v := value(spec); v != nil && v != "" {
 			done.attributes[name] = template.Text(v)
@@ -83,6 +84,24 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 		return done, err
 	}
 	return done, m.wait(ctx, k, sc, false)
+}
+
+// attributes are those of a resource with the scope's properties: what is made of them
+// anew, and what making it answered as it was.
+func (k *kind) attributes(sc *scope, old map[string]any) map[string]any {
+	all := map[string]any{}
+	maps.Copy(all, old)
+	for name, spec := range k.Attr {
+		if strings.HasPrefix(spec, "=") {
+			continue
+		}
+		if v, ok := sc.expand(spec); ok {
+			all[name] = template.Text(v)
+		} else {
+			delete(all, name)
+		}
+	}
+	return all
 }
 
 // parts makes the calls that follow the difference of old and new properties; with old

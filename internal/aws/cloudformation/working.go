@@ -404,7 +404,7 @@ func (w *worker) one(ctx context.Context, in *template.Instance, logical string,
 				r.Old = &before{Physical: r.Physical, Name: r.Name, Given: r.Given, Type: r.Type, Sealed: r.Sealed}
 			}
 			describe(r)
-			if r.Sealed, err = w.s.seal(w.key, state{properties, old.Attributes}); err != nil {
+			if r.Sealed, err = w.s.seal(w.key, state{properties, k.attributes(w.scope(r.Physical, r.Name, properties), old.Attributes)}); err != nil {
 				return verb, false, err
 			}
 			if err := w.put(ctx, r, "UPDATE_IN_PROGRESS", "", properties); err != nil {
