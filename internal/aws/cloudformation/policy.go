@@ -11,7 +11,23 @@ import (
 // A stack policy says which resources an update may touch (CloudFormation User Guide,
 // "Prevent updates to stack resources"). It is not of IAM's language: principals are
 // everybody, and the only conditions are on the resource's type.
-type stackPolicy struct{ Statement []stackStatement }
+type stackPolicy struct {
+	Version, Id string
+	Statement   statements
+}
+
+// statements are one or a list of them.
+type statements []stackStatement
+
+func (s *statements) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		var one stackStatement
+		err := json.Unmarshal(b, &one)
+		*s = []stackStatement{one}
+		return err
+	}
+	return json.Unmarshal(b, (*[]stackStatement)(s))
+}
 
 type stackStatement struct {
 	Effect            string

@@ -213,9 +213,13 @@ func (w *worker) put(ctx context.Context, r *resource, status, reason string, pr
 		}
 	}
 	r.Status, r.Reason, r.Time = status, reason, w.s.now()
+	physical := r.Physical
+	if physical == "" && r.Old != nil {
+		physical = r.Old.Physical // until there is a new one
+	}
 	return w.change(ctx, func(tx *store.Tx, st *stack) error {
 		resources.Put(tx, w.resourceKey(r.Logical), r)
-		w.s.add(tx, st, event{ID: r.Logical + "-" + status + "-" + w.s.now().Format("2006-01-02T15:04:05.000Z"), Logical: r.Logical, Type: r.Type, Physical: r.Physical,
+		w.s.add(tx, st, event{ID: r.Logical + "-" + status + "-" + w.s.now().Format("2006-01-02T15:04:05.000Z"), Logical: r.Logical, Type: r.Type, Physical: physical,
 			Status: status, Reason: reason, Properties: sealed})
 		return nil
 	})
@@ -336,6 +340,10 @@ func (w *worker) one(ctx context.Context, in *template.Instance, logical string,
 	switch {
 	case r != nil && r.Status == "CREATE_IN_PROGRESS", r != nil && r.Status == "UPDATE_IN_PROGRESS" && r.Old != nil && r.Old.Replaced:
 		// The server was stopped while it was being made.
+		failed := "CREATE_FAILED"
+		if r.Old != nil {
+			verb, failed = "update", "UPDATE_FAILED"
+		}
 		physical, sure, err := w.interrupted(ctx, k, r, properties)
 		if err != nil {
 			return verb, false, err
@@ -345,11 +353,11 @@ func (w *worker) one(ctx context.Context, in *template.Instance, logical string,
 		case physical != "":
 			r.Physical = physical
 			if err := w.delete(ctx, k, physical, r.Name, properties); err != nil {
-				return fail("CREATE_FAILED", err, properties)
+				return fail(failed, err, properties)
 			}
 			r.Physical = ""
 		case !sure:
-			return fail("CREATE_FAILED", own("The server was stopped while the resource was being created, and whether it is there cannot be told"), properties)
+			return fail(failed, own("The server was stopped while the resource was being created, and whether it is there cannot be told"), properties)
 		}
 
 	case r == nil || r.Status == "DELETE_COMPLETE":
@@ -441,10 +449,11 @@ func (w *worker) one(ctx context.Context, in *template.Instance, logical string,
 		describe(r)
 		r.Type, r.Made = t.Type, w.s.now()
 		choose(r)
+		// From here on the old one is in Old alone: what is found by the new is not it.
+		r.Physical, r.Sealed = "", ""
 		if err := w.put(ctx, r, "UPDATE_IN_PROGRESS", "Requested update requires the creation of a new physical resource; hence creating one.", properties); err != nil {
 			return verb, false, err
 		}
-		r.Physical, r.Sealed = "", ""
 	}
 
 	progress, complete, failedStatus := "CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED"
