@@ -66,7 +66,7 @@ const order = `
 	servicerole, workload, aws/lambda/api, aws/s3/api < aws/lambda
 
 	# CloudFormation makes what other services have, by calls: it sees the api of those.
-	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api < aws/cloudformation
+	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api < aws/cloudformation
 
 	# What delivers a role's credentials to a workload.
 	servicerole < imds

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	cloudformation "github.com/iamd-dev/iamd/internal/aws/cloudformation/api"
+	codebuild "github.com/iamd-dev/iamd/internal/aws/codebuild/api"
 	dynamodb "github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
 	iam "github.com/iamd-dev/iamd/internal/aws/iam/api"
 	lambda "github.com/iamd-dev/iamd/internal/aws/lambda/api"
@@ -28,7 +29,7 @@ import (
 
 // models are those of the services whose operations the table of resource types names.
 var models = map[string]*wire.Model{"iam": iam.Model, "s3": s3.Model, "dynamodb": dynamodb.Model, "organizations": organizations.Model,
-	"cloudformation": cloudformation.Model, "lambda": lambda.Model, "ssm": ssm.Model}
+	"cloudformation": cloudformation.Model, "lambda": lambda.Model, "ssm": ssm.Model, "codebuild": codebuild.Model}
 
 // A call is an operation and how its input is made of a resource: see kinds.go for the language.
 type call struct {

@@ -285,6 +285,13 @@ func kinds() map[string]*kind {
 			Parts:   []part{{Of: "FunctionVersion Description RoutingConfig", Made: true, Set: "lambda:UpdateAlias FunctionName Name FunctionVersion Description RoutingConfig"}},
 			Replace: "FunctionName Name", Delete: "lambda:DeleteAlias FunctionName Name", Gone: "ResourceNotFoundException"},
 
+		{Type: "AWS::CodeBuild::Project", Name: "Name", Longest: 150, Required: "Artifacts Environment ServiceRole Source", Tags: true,
+			Create: "codebuild:CreateProject Name={name} Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags",
+			Attr:   map[string]string{"Arn": "=Project.Arn"},
+			Parts: []part{{Of: "Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags", Made: true,
+				Set: "codebuild:UpdateProject Name={id} Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags"}},
+			Replace: "Name", Delete: "codebuild:DeleteProject Name={id}", Gone: "ResourceNotFoundException"},
+
 		{Type: "AWS::CloudFormation::WaitConditionHandle", ID: "https://cloudformation-waitcondition-{region}.s3.{region}.amazonaws.com/{name}"},
 		{Type: stackType, IAM: true, Required: "TemplateURL", Tags: true},
 	}
