@@ -71,6 +71,9 @@ const order = `
 	# What delivers a role's credentials to a workload.
 	servicerole < imds
 
+	# An instance is a workload.
+	service, workload, servicerole, imds, aws/*/api < aws/ec2
+
 	# What servers behind iamd keep.
 	identity, sigv4 < proxy
 	service, data, proxy, aws/s3/api < aws/s3
@@ -91,8 +94,8 @@ const order = `
 	service, lint, aws/accessanalyzer/api < aws/accessanalyzer
 
 	# The program and the tests' server know everything.
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
-	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ec2, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload, saml/samltest < awstest
+	server, servicerole, proxy, aws/*, aws/iam, aws/sts, aws/s3, aws/dynamodb, aws/ec2, aws/ecs, aws/lambda, aws/codebuild, aws/cloudformation, aws/codepipeline, aws/accessanalyzer, store/etcd, reference, workload < cmd/iamd
 `
 
 // outside says which packages of ours may import which modules that are not ours,

@@ -17,6 +17,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ec2"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/iam/api"
@@ -49,7 +50,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 		t.Fatal(err)
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
-		(&dynamodb.Service{DB: db}).AWS(), (&codepipeline.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
+		(&dynamodb.Service{DB: db}).AWS(), (&ec2.Service{DB: db, Machines: &ec2.Machines{}}).AWS(), (&codepipeline.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
 		(&cloudformation.Service{DB: db}).AWS()}
 }
 

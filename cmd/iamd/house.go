@@ -17,6 +17,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ec2"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -45,6 +46,7 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
+	machines  *ec2.Machines           // nil in a cluster
 	pipelines *codepipeline.Service   // nil in a cluster
 	builds    *codebuild.Service      // nil in a cluster
 	functions *lambda.Service         // nil in a cluster
@@ -130,6 +132,12 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	}
 	if err := h.workloads.Open(); err != nil {
 		return nil, err
+	}
+	if s.cluster == nil {
+		h.machines = &ec2.Machines{DB: h.db, Roles: h.roles, Host: h.workloads, Dir: filepath.Join(s.data, "instances"), Log: log, Now: time.Now}
+		if err := ec2.Recover(ctx, h.db, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	if s.cluster == nil { // tasks are on one machine, too
 		h.tasks = &ecs.Service{DB: h.db, Roles: h.roles, Inside: h.inside, Workloads: h.workloads, Logs: filepath.Join(s.data, "ecs", "logs"), Log: log}
@@ -232,6 +240,9 @@ func (h *house) keep(ctx context.Context) {
 // Close waits for calls in flight and closes what is open, the lock last.
 func (h *house) Close() error {
 	var errs []error
+	if h.machines != nil {
+		h.machines.Close()
+	}
 	if h.pipelines != nil {
 		h.pipelines.Close()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/codebuild"
 	"github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	"github.com/iamd-dev/iamd/internal/aws/ec2"
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -28,7 +29,7 @@ import (
 
 // tables are those of the services, which are checked before anyone calls.
 func tables() []store.Checker {
-	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ecs.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables(), codepipeline.Tables())
+	return slices.Concat(identity.Tables(), outbound.Tables(), iam.Tables(), organizations.Tables(), s3.Tables(), dynamodb.Tables(), ec2.Tables(), ecs.Tables(), lambda.Tables(), ssm.Tables(), cloudformation.Tables(), codebuild.Tables(), codepipeline.Tables())
 }
 
 // services are the AWS services that the program serves.
@@ -57,6 +58,9 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	}
 	if h.engines != nil || len(s.behind.dynamodb) > 0 {
 		all = append(all, (&dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines)}).AWS())
+	}
+	if h.machines != nil {
+		all = append(all, (&ec2.Service{DB: h.db, Machines: h.machines}).AWS())
 	}
 	if h.objects != nil { // code, too, is on this machine
 		h.functions = &lambda.Service{DB: h.db, Invoker: h.inside, Roles: h.roles, Host: h.workloads, Dir: filepath.Join(s.data, "lambda"), Log: h.log}

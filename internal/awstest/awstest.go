@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, ecs, lambda, ssm, codebuild, cloudformation or codepipeline as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, ec2, ecs, lambda, ssm, codebuild, cloudformation or codepipeline as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation again and again until what it answers matches: for what goes on
@@ -183,6 +183,7 @@ import (
 	codebuildservice "github.com/iamd-dev/iamd/internal/aws/codebuild"
 	codepipelineservice "github.com/iamd-dev/iamd/internal/aws/codepipeline"
 	dynamodbservice "github.com/iamd-dev/iamd/internal/aws/dynamodb"
+	ec2service "github.com/iamd-dev/iamd/internal/aws/ec2"
 	ecsservice "github.com/iamd-dev/iamd/internal/aws/ecs"
 	iamservice "github.com/iamd-dev/iamd/internal/aws/iam"
 	lambdaservice "github.com/iamd-dev/iamd/internal/aws/lambda"
@@ -235,6 +236,7 @@ type Server struct {
 	// whose tests run workloads calls workload.Keep first thing in TestMain.
 	Roles     *servicerole.Roles
 	Workloads *workload.Host
+	Machines  *ec2service.Machines
 	// Functions run there too.
 	Functions *lambdaservice.Service
 	// Stacks are worked on in the background.
@@ -311,10 +313,13 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables(), codepipelineservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ec2service.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables(), codepipelineservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
+		return err
+	}
+	if err := ec2service.Recover(ctx, s.DB, s.Now()); err != nil {
 		return err
 	}
 	s.Outbound = &outbound.Issuer{DB: s.DB, Vault: s.vault, Base: s.URL}
@@ -355,6 +360,8 @@ func (s *Server) open() error {
 	if err := s.Workloads.Open(); err != nil {
 		return err
 	}
+	s.Machines = &ec2service.Machines{DB: s.DB, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "instances"),
+		Log: slog.New(slog.NewTextHandler(testLog{s.t}, nil)), Now: s.Now}
 	s.Functions = &lambdaservice.Service{DB: s.DB, Invoker: inside, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "lambda"), Now: s.Now}
 	if err := s.Functions.Open(); err != nil {
 		return err
@@ -381,6 +388,7 @@ func (s *Server) open() error {
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
 			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			(&ec2service.Service{DB: s.DB, Machines: s.Machines}).AWS(),
 			s.pipelines.AWS(),
 			s.builds.AWS(),
 			s.Functions.AWS(),
@@ -409,6 +417,7 @@ func (s *Server) open() error {
 }
 
 func (s *Server) close() error {
+	s.Machines.Close()
 	s.pipelines.Close()
 	s.tasks.Close()
 	s.builds.Close()

@@ -183,6 +183,7 @@ var commands = map[string]command{
 	"iam":            {func(s *script, fail bool, a []string) error { return s.operation("iam", fail, a) }, true, 1, -1},
 	"sts":            {func(s *script, fail bool, a []string) error { return s.operation("sts", fail, a) }, true, 1, -1},
 	"s3":             {func(s *script, fail bool, a []string) error { return s.operation("s3", fail, a) }, true, 1, -1},
+	"ec2":            {(*script).ec2, true, 1, -1},
 	"form":           {(*script).form, true, 1, -1},
 	"account":        {(*script).setAccount, false, 1, 1},
 	"as":             {(*script).as, false, 1, 1},
@@ -326,6 +327,9 @@ func (s *script) as(_ bool, args []string) error {
 
 // operation calls an operation by its name, with parameters by theirs.
 func (s *script) operation(service string, fail bool, args []string) error {
+	if service == "ec2" {
+		return s.ec2(fail, args)
+	}
 	client := s.client(service)
 	method, in, err := s.input(client, args[0], args[1:])
 	if err != nil {

@@ -1088,6 +1088,16 @@ func InvalidKeyPairNotFound(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "InvalidKeyPair.NotFound", format, args...)
 }
 
+// InvalidLaunchTemplateIdNotFound makes the error InvalidLaunchTemplateId.NotFound, HTTP 400.
+func InvalidLaunchTemplateIdNotFound(format string, args ...any) *wire.Error {
+	return wire.Errorf(400, "InvalidLaunchTemplateId.NotFound", format, args...)
+}
+
+// InvalidLaunchTemplateNameNotFound makes the error InvalidLaunchTemplateName.NotFoundException, HTTP 400.
+func InvalidLaunchTemplateNameNotFound(format string, args ...any) *wire.Error {
+	return wire.Errorf(400, "InvalidLaunchTemplateName.NotFoundException", format, args...)
+}
+
 // InvalidNextToken makes the error InvalidNextToken, HTTP 400.
 func InvalidNextToken(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "InvalidNextToken", format, args...)
@@ -1113,6 +1123,11 @@ func InvalidUserDataMalformed(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "InvalidUserData.Malformed", format, args...)
 }
 
+// InvalidZoneNotFound makes the error InvalidZone.NotFound, HTTP 400.
+func InvalidZoneNotFound(format string, args ...any) *wire.Error {
+	return wire.Errorf(400, "InvalidZone.NotFound", format, args...)
+}
+
 // MissingParameter makes the error MissingParameter, HTTP 400.
 func MissingParameter(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "MissingParameter", format, args...)
@@ -1131,4 +1146,9 @@ func TagLimitExceeded(format string, args ...any) *wire.Error {
 // Unsupported makes the error Unsupported, HTTP 400.
 func Unsupported(format string, args ...any) *wire.Error {
 	return wire.Errorf(400, "Unsupported", format, args...)
+}
+
+// UnsupportedOperation makes the error UnsupportedOperation, HTTP 400.
+func UnsupportedOperation(format string, args ...any) *wire.Error {
+	return wire.Errorf(400, "UnsupportedOperation", format, args...)
 }
