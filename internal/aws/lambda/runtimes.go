@@ -69,7 +69,8 @@ func (s *Service) hasBootstrap(account string, v *Version) bool {
 }
 
 // environ is the environment of a version, with the role's credentials: the variables that
-// Lambda defines, and the function's own.
+// Lambda defines, and the function's own. A runtime has no directory here that a function
+// could look into: LAMBDA_RUNTIME_DIR is the function's.
 func environ(n name, v *Version, c *servicerole.Credentials, stream string) []string {
 	env := []string{
 		"_HANDLER=" + v.Config.Handler,
