@@ -29,7 +29,20 @@ func TestOperations(t *testing.T) {
 	for _, service := range []string{"iam", "organizations", "sts"} {
 		args = append(args, absolute(t, filepath.Join("../internal/aws", service, "declined.txt")))
 	}
-	python(t, serve(t, "--account", accountA, "--account", accountB), args...)
+	// The management account is a product provider, too, and is told so in a file.
+	dir := t.TempDir()
+	told, providers := filepath.Join(dir, "told"), filepath.Join(dir, "providers.yaml")
+	if err := os.WriteFile(providers, []byte(`
+- account: "`+accountA+`"
+  name: Example Corp
+  domain: example.com
+  notifications: `+told+`
+  policy-templates:
+    setup: {Version: "2012-10-17", Statement: {Effect: Allow, Action: iam:GetUser, Resource: "arn:aws:iam::*:user/@{prefix}*"}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	python(t, serve(t, "--account", accountA, "--account", accountB, "--product-providers", providers), append(args, told)...)
 }
 
 func boto3Story(t *testing.T, s *server) {

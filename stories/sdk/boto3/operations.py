@@ -28,9 +28,6 @@ FAST = {"Delay": 0, "MaxAttempts": 1}
 UNREACHED = {
     "AssumeRoleWithWebIdentity": "needs an issuer of tokens: see TestWebIdentity",
     "AssumeRoleWithSAML": "needs an identity provider that signs",
-    **dict.fromkeys(("CreateDelegationRequest", "GetDelegationRequest", "AssociateDelegationRequest", "UpdateDelegationRequest", "AcceptDelegationRequest",
-                     "RejectDelegationRequest", "SendDelegationToken", "GetHumanReadableSummary", "GetDelegatedAccessToken"),
-                    "needs a registered product provider: see testdata/delegation.txt of package iam"),
     "DecodeAuthorizationMessage": "no answer that boto3 sees has an encoded message; iamd explain has",
 }
 
@@ -555,6 +552,42 @@ def preferences(c):
     c.set_security_token_service_preferences(GlobalEndpointTokenVersion="v1Token")
 
 
+def delegation(c, sts, told):
+    """A request of the product provider that this account is, approved by itself."""
+    def ask(workflow):
+        return c.create_delegation_request(
+            OwnerAccountId=MANAGEMENT, Description="Setup", RequestorWorkflowId=workflow, SessionDuration=3600,
+            NotificationChannel=f"arn:aws:sns:us-east-1:{MANAGEMENT}:delegations", RedirectUrl="https://example.com/back",
+            Permissions={"PolicyTemplateArn": "arn:aws:iam:::delegation-template/setup",
+                         "Parameters": [{"Name": "prefix", "Type": "string", "Values": ["team-"]}]})["DelegationRequestId"]
+
+    one, two = ask("workflow-1"), ask("workflow-2")
+    refused("EntityAlreadyExists", c.create_delegation_request, Description="Setup", RequestorWorkflowId="workflow-1", SessionDuration=3600,
+            NotificationChannel=f"arn:aws:sns:us-east-1:{MANAGEMENT}:delegations",
+            Permissions={"PolicyTemplateArn": "arn:aws:iam:::delegation-template/setup", "Parameters": [{"Name": "prefix", "Type": "string", "Values": ["x"]}]})
+    for n in (one, two):
+        c.associate_delegation_request(DelegationRequestId=n)
+    c.update_delegation_request(DelegationRequestId=two, Notes="see to it")
+    c.reject_delegation_request(DelegationRequestId=two, Notes="no")
+    got = c.get_delegation_request(DelegationRequestId=one, DelegationPermissionCheck=True)
+    check("the permission check", got["PermissionCheckResult"] == "ALLOWED", got)
+    check("the policy", "team-*" in got["DelegationRequest"]["PermissionPolicy"], got)
+    summary = c.get_human_readable_summary(EntityArn=arn("delegation-request", one))
+    check("the summary", "iam:GetUser" in summary["SummaryContent"], summary)
+    c.accept_delegation_request(DelegationRequestId=one)
+    c.send_delegation_token(DelegationRequestId=one)
+    states = {r["DelegationRequestId"]: r["State"] for r in c.list_delegation_requests()["DelegationRequests"]}
+    check("the states", states == {one: "FINALIZED", two: "REJECTED"}, states)
+    with open(told) as f:
+        messages = [json.loads(json.loads(line)["Message"]) for line in f]
+    token = next(m["ExchangeToken"] for m in messages if m["Type"] == "ExchangeToken")
+    got = sts.get_delegated_access_token(TradeInToken=token)
+    k = got["Credentials"]
+    delegate = boto3.Session(k["AccessKeyId"], k["SecretAccessKey"], k["SessionToken"]).client("iam")
+    refused("NoSuchEntity", delegate.get_user, UserName="team-nobody")
+    refused("AccessDenied", delegate.get_user, UserName="admin")
+
+
 def gone(c):
     """Deletes what the others made, which needs everything to come off first."""
     for n in NAMES:
@@ -596,7 +629,7 @@ admin = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"])
 iam, sts, organizations = client("iam", admin), client("sts", admin), client("organizations", admin)
 
 # The paginators that are still to be gone through, of operations that are served.
-declined = {line.split()[0] for file in sys.argv[1:] for line in open(file) if line.strip() and not line.startswith("#")}
+declined = {line.split()[0] for file in sys.argv[1:-1] for line in open(file) if line.strip() and not line.startswith("#")}
 left = {xform for c in (iam, sts, organizations) for name, xform in ((c.meta.method_to_api_mapping[m], m) for m in c.meta.method_to_api_mapping)
         if c.can_paginate(xform) and name not in declined}
 
@@ -619,6 +652,7 @@ if serves("GetOutboundWebIdentityFederationInfo"):
     outbound(iam, sts)
 if serves("SetSecurityTokenServicePreferences"):
     preferences(iam)
+delegation(iam, sts, sys.argv[-1])
 reports(iam)
 sessions(sts, iam)
 organization(organizations, client("organizations", boto3.Session(profile_name="root-" + MEMBER)), iam, sts)
