@@ -68,6 +68,13 @@ const order = `
 	# CloudFormation makes what other services have, by calls: it sees the api of those.
 	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api < aws/cloudformation
 
+	# Systems Manager has the tables of the services that its agents speak to. The agent
+	# knows none of them: it speaks their wire.
+	wire < aws/ssm/ec2messages/api
+	service, aws/ssm/api, aws/ssm/ec2messages/api < aws/ssm
+	servicerole, sigv4, workload, wire < ssmagent
+	aws/ssm, ssmagent < awstest, cmd/iamd
+
 	# What delivers a role's credentials to a workload.
 	servicerole < imds
 

@@ -21,11 +21,13 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/ecs"
 	"github.com/iamd-dev/iamd/internal/aws/iam"
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
+	"github.com/iamd-dev/iamd/internal/aws/ssm"
 	"github.com/iamd-dev/iamd/internal/data"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/servicerole"
+	"github.com/iamd-dev/iamd/internal/ssmagent"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/store/etcd"
 	"github.com/iamd-dev/iamd/internal/workload"
@@ -46,9 +48,10 @@ type house struct {
 	inside    *server.Inside
 	roles     *servicerole.Roles
 	workloads *workload.Host
-	machines  *ec2.Machines           // nil in a cluster
-	pipelines *codepipeline.Service   // nil in a cluster
-	builds    *codebuild.Service      // nil in a cluster
+	machines  *ec2.Machines         // nil in a cluster
+	pipelines *codepipeline.Service // nil in a cluster
+	builds    *codebuild.Service    // nil in a cluster
+	nodes     *ssm.Service
 	functions *lambda.Service         // nil in a cluster
 	stacks    *cloudformation.Service // nil in a cluster
 	tasks     *ecs.Service            // nil in a cluster
@@ -174,7 +177,20 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 			return nil, err
 		}
 	}
+	if h.machines != nil {
+		h.machines.Agent = h.agent
+	}
 	return h, nil
+}
+
+// agent is Systems Manager's agent in an instance.
+func (h *house) agent(ctx context.Context, g *ec2.Guest) {
+	shell, err := h.workloads.LookPath("sh")
+	if err != nil {
+		h.log.Error("an instance has no agent of Systems Manager", "instance", g.ID, "error", err)
+		return
+	}
+	(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: h.server, Credentials: g.Credentials, Exec: g.Exec, Shell: shell}).Run(ctx)
 }
 
 // state opens the log of the state and takes the lock of the data directory.
@@ -240,6 +256,9 @@ func (h *house) keep(ctx context.Context) {
 // Close waits for calls in flight and closes what is open, the lock last.
 func (h *house) Close() error {
 	var errs []error
+	if h.nodes != nil {
+		h.nodes.Close()
+	}
 	if h.machines != nil {
 		h.machines.Close()
 	}

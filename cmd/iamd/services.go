@@ -42,8 +42,12 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		(&sts.Service{DB: h.db, Keyring: h.keyring, Managed: authz.Managed, Issuers: issuers, Issuer: h.issuer}).AWS(),
 		(&organizations.Service{DB: h.db, NewRole: iam.NewOrganizationRole}).AWS(),
 		(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
-		(&ssm.Service{DB: h.db, Keyring: h.keyring}).AWS(),
 	}
+	h.nodes = &ssm.Service{DB: h.db, Keyring: h.keyring}
+	if h.machines != nil {
+		h.nodes.Instance = ec2.TagsOf
+	}
+	all = append(all, h.nodes.AWS(), h.nodes.Messages())
 	// What S3 and DynamoDB keep is on this machine, which the servers of a cluster do not
 	// share, or behind us.
 	switch {

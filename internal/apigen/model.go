@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed models/*.json.gz models/*.additions.json
+//go:embed models/*.json.gz models/*.json
 var models embed.FS
 
 // apiModel is the part of a botocore service-2.json that we read. The same types
@@ -179,6 +179,9 @@ func parseModel(data []byte) (*apiModel, error) {
 // loadModel reads one of the models kept here, with what newer clients know beside it.
 func loadModel(name string) (*apiModel, error) {
 	data, err := models.ReadFile("models/" + name + ".json.gz")
+	if errors.Is(err, fs.ErrNotExist) {
+		data, err = models.ReadFile("models/" + name + ".json") // written by hand
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -199,6 +199,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/servicerole"
+	"github.com/iamd-dev/iamd/internal/ssmagent"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/webidentity"
 	"github.com/iamd-dev/iamd/internal/workload"
@@ -246,6 +247,7 @@ type Server struct {
 	audit     *audit.Log
 	reasons   *audit.Decisions
 	tasks     *ecsservice.Service
+	nodes     *ssmservice.Service
 }
 
 // Start starts a server with these accounts, the first as management account, or
@@ -377,6 +379,15 @@ func (s *Server) open() error {
 		return err
 	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
+	s.nodes = &ssmservice.Service{DB: s.DB, Keyring: s.Keyring, Instance: ec2service.TagsOf}
+	s.Machines.Agent = func(ctx context.Context, g *ec2service.Guest) {
+		shell, err := s.Workloads.LookPath("sh")
+		if err != nil {
+			s.t.Errorf("an agent: %v", err)
+			return
+		}
+		(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: s.handler, Credentials: g.Credentials, Exec: g.Exec, Shell: shell, Now: s.Now}).Run(ctx)
+	}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
@@ -393,7 +404,8 @@ func (s *Server) open() error {
 			s.builds.AWS(),
 			s.Functions.AWS(),
 			s.Stacks.AWS(),
-			(&ssmservice.Service{DB: s.DB, Keyring: s.Keyring}).AWS(),
+			s.nodes.AWS(),
+			s.nodes.Messages(),
 			s.tasks.AWS(),
 		},
 		Audit:          s.audit,
@@ -417,6 +429,7 @@ func (s *Server) open() error {
 }
 
 func (s *Server) close() error {
+	s.nodes.Close()
 	s.Machines.Close()
 	s.pipelines.Close()
 	s.tasks.Close()

@@ -8,6 +8,7 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/ec2/api"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/store"
 )
 
 // tagged are the resources that are tagged, by their ids. Instances alone can be.
@@ -157,4 +158,18 @@ func (s *Service) describeTags(_ context.Context, c *service.Call, in *api.Descr
 		page = []api.TagDescription{}
 	}
 	return &api.DescribeTagsOutput{Tags: page, NextToken: next}, nil
+}
+
+// TagsOf returns the tags of an instance, whether it runs or not; false for one that is not
+// there or has been terminated.
+func TagsOf(state *store.Snapshot, a arn.ARN) (map[string]string, bool) {
+	i := byARN(state, a)
+	if i == nil || i.State == terminated {
+		return nil, false
+	}
+	tags := map[string]string{}
+	for _, t := range i.Tags {
+		tags[t.Key] = t.Value
+	}
+	return tags, true
 }

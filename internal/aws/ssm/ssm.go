@@ -1,7 +1,10 @@
-// Package ssm is AWS Systems Manager: Parameter Store.
+// Package ssm is AWS Systems Manager: Parameter Store, and commands for managed nodes.
 //
 //	s := &ssm.Service{DB: db, Keyring: keyring}
-//	table := s.AWS()
+//	systemsManager, messages := s.AWS(), s.Messages()
+//
+// Messages is a service of its own in AWS, with actions of its own (ec2messages); the agents
+// that call it are Systems Manager's.
 //
 // # Parameters
 //
@@ -10,6 +13,18 @@
 // ("db" and "/db"); in ARNs the slash is never doubled. SecureString values are sealed by
 // the house's vault, each under the name of its version, and what a caller without
 // WithDecryption sees is the sealed text.
+//
+// # Nodes
+//
+// An instance is a managed node once its agent, with the credentials of the instance's role,
+// has called UpdateInstanceInformation, and as long as EC2 has it. What the agent may say
+// is about its own instance: the credentials that EC2 delivers tell which that is.
+//
+// # Commands
+//
+// SendCommand keeps the command, an Invocation for each node and a Message for each agent.
+// Agents wait in GetMessages, acknowledge, reply and delete the message, in AWS's own wire.
+// What times out does so when somebody looks: nothing runs in the background.
 package ssm
 
 import (
@@ -29,13 +44,21 @@ import (
 type Service struct {
 	DB      *store.DB
 	Keyring *identity.Keyring // seals SecureString values
+
+	// Instance tells of an instance whether EC2 has it, running or not, and its tags.
+	// nil: there are none, and no managed nodes.
+	Instance func(*store.Snapshot, arn.ARN) (tags map[string]string, there bool)
+
+	bells bells
 }
 
 //go:embed declined.txt
 var declined string
 
 // Tables returns the tables of the store, so that what is in them is checked at start.
-func Tables() []store.Checker { return []store.Checker{parameters, revisions} }
+func Tables() []store.Checker {
+	return []store.Checker{parameters, revisions, nodes, commands, invocations, messages}
+}
 
 // AWS returns the table of operations.
 func (s *Service) AWS() *service.Service {
@@ -62,6 +85,19 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.removeTagsFromResource, tagged(func(in *api.RemoveTagsFromResourceInput) (string, string) { return in.ResourceType, in.ResourceId }),
 			service.Tags("TagKeys")),
 		service.Handle(s.listTagsForResource, tagged(func(in *api.ListTagsForResourceInput) (string, string) { return in.ResourceType, in.ResourceId })),
+
+		service.Handle(s.updateInstanceInformation, service.On(func(c *service.Call, in *api.UpdateInstanceInformationInput) []service.Target {
+			return []service.Target{{ARN: managedARN(c.Account, c.Region, in.InstanceId)}}
+		})),
+		service.Handle(s.describeInstanceInformation, service.Any),
+		service.Handle(s.sendCommand, service.On(sent)),
+		service.Handle(s.cancelCommand, service.Any),
+		service.Handle(s.listCommands, service.Any),
+		service.Handle(s.listCommandInvocations, service.Any),
+		service.Handle(s.getCommandInvocation, service.Any),
+		service.Handle(s.getDocument, onDocument(func(in *api.GetDocumentInput) string { return in.Name })),
+		service.Handle(s.describeDocument, onDocument(func(in *api.DescribeDocumentInput) string { return in.Name })),
+		service.Handle(s.listDocuments, service.Any),
 	)
 	t.Object, t.Key = s.object, key
 	return t
@@ -130,8 +166,16 @@ func (s *Service) object(state *store.Snapshot, action policy.Action, a arn.ARN)
 
 const resourceTag = "ssm:resourcetag/"
 
-// key gives ssm:resourceTag/KEY, the service's own name of aws:ResourceTag/KEY.
-func key(_ *service.Call, _ *service.Check, on *service.Object, key string) (policy.Value, bool) {
+// key gives ssm:resourceTag/KEY, the service's own name of aws:ResourceTag/KEY, and
+// ssm:SourceInstanceARN, that of what EC2's credentials say.
+func key(c *service.Call, _ *service.Check, on *service.Object, key string) (policy.Value, bool) {
+	if key == "ssm:sourceinstancearn" {
+		own := identity.Claimed(c.Caller.Claims(), sourceInstance)
+		if own == nil || len(own.Value) != 1 {
+			return policy.Value{}, false
+		}
+		return policy.String(own.Value[0]), true
+	}
 	name, ok := strings.CutPrefix(key, resourceTag)
 	if !ok || on.Tag == nil {
 		return policy.Value{}, false

@@ -8,4 +8,4 @@
 // nothing. In outputs, what is zero is left out of the answer.
 package api
 
-//go:generate go run github.com/iamd-dev/iamd/internal/apigen -model ssm-2014-11-06 -ops AddTagsToResource,DeleteParameter,DeleteParameters,DescribeParameters,GetParameter,GetParameterHistory,GetParameters,GetParametersByPath,LabelParameterVersion,ListTagsForResource,PutParameter,RemoveTagsFromResource,UnlabelParameterVersion -o api_gen.go
+//go:generate go run github.com/iamd-dev/iamd/internal/apigen -model ssm-2014-11-06 -ops AddTagsToResource,CancelCommand,DeleteParameter,DeleteParameters,DescribeDocument,DescribeInstanceInformation,DescribeParameters,GetCommandInvocation,GetDocument,GetParameter,GetParameterHistory,GetParameters,GetParametersByPath,LabelParameterVersion,ListCommandInvocations,ListCommands,ListDocuments,ListTagsForResource,PutParameter,RemoveTagsFromResource,SendCommand,UnlabelParameterVersion,UpdateInstanceInformation -o api_gen.go

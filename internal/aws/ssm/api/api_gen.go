@@ -19,7 +19,7 @@ var Model = &wire.Model{
 	Operations: []wire.Operation{
 		{Name: "AddTagsToResource", Method: "POST", URI: "/", In: wire.Type[AddTagsToResourceInput](), Out: wire.Type[AddTagsToResourceOutput]()},
 		{Name: "AssociateOpsItemRelatedItem", Method: "POST", URI: "/"},
-		{Name: "CancelCommand", Method: "POST", URI: "/"},
+		{Name: "CancelCommand", Method: "POST", URI: "/", In: wire.Type[CancelCommandInput](), Out: wire.Type[CancelCommandOutput]()},
 		{Name: "CancelMaintenanceWindowExecution", Method: "POST", URI: "/"},
 		{Name: "CreateActivation", Method: "POST", URI: "/"},
 		{Name: "CreateAssociation", Method: "POST", URI: "/"},
@@ -53,12 +53,12 @@ var Model = &wire.Model{
 		{Name: "DescribeAutomationExecutions", Method: "POST", URI: "/"},
 		{Name: "DescribeAutomationStepExecutions", Method: "POST", URI: "/"},
 		{Name: "DescribeAvailablePatches", Method: "POST", URI: "/"},
-		{Name: "DescribeDocument", Method: "POST", URI: "/"},
+		{Name: "DescribeDocument", Method: "POST", URI: "/", In: wire.Type[DescribeDocumentInput](), Out: wire.Type[DescribeDocumentOutput]()},
 		{Name: "DescribeDocumentPermission", Method: "POST", URI: "/"},
 		{Name: "DescribeEffectiveInstanceAssociations", Method: "POST", URI: "/"},
 		{Name: "DescribeEffectivePatchesForPatchBaseline", Method: "POST", URI: "/"},
 		{Name: "DescribeInstanceAssociationsStatus", Method: "POST", URI: "/"},
-		{Name: "DescribeInstanceInformation", Method: "POST", URI: "/"},
+		{Name: "DescribeInstanceInformation", Method: "POST", URI: "/", In: wire.Type[DescribeInstanceInformationInput](), Out: wire.Type[DescribeInstanceInformationOutput]()},
 		{Name: "DescribeInstancePatchStates", Method: "POST", URI: "/"},
 		{Name: "DescribeInstancePatchStatesForPatchGroup", Method: "POST", URI: "/"},
 		{Name: "DescribeInstancePatches", Method: "POST", URI: "/"},
@@ -83,11 +83,11 @@ var Model = &wire.Model{
 		{Name: "GetAccessToken", Method: "POST", URI: "/"},
 		{Name: "GetAutomationExecution", Method: "POST", URI: "/"},
 		{Name: "GetCalendarState", Method: "POST", URI: "/"},
-		{Name: "GetCommandInvocation", Method: "POST", URI: "/"},
+		{Name: "GetCommandInvocation", Method: "POST", URI: "/", In: wire.Type[GetCommandInvocationInput](), Out: wire.Type[GetCommandInvocationOutput]()},
 		{Name: "GetConnectionStatus", Method: "POST", URI: "/"},
 		{Name: "GetDefaultPatchBaseline", Method: "POST", URI: "/"},
 		{Name: "GetDeployablePatchSnapshotForInstance", Method: "POST", URI: "/"},
-		{Name: "GetDocument", Method: "POST", URI: "/"},
+		{Name: "GetDocument", Method: "POST", URI: "/", In: wire.Type[GetDocumentInput](), Out: wire.Type[GetDocumentOutput]()},
 		{Name: "GetExecutionPreview", Method: "POST", URI: "/"},
 		{Name: "GetInventory", Method: "POST", URI: "/"},
 		{Name: "GetInventorySchema", Method: "POST", URI: "/"},
@@ -110,13 +110,13 @@ var Model = &wire.Model{
 		{Name: "LabelParameterVersion", Method: "POST", URI: "/", In: wire.Type[LabelParameterVersionInput](), Out: wire.Type[LabelParameterVersionOutput]()},
 		{Name: "ListAssociationVersions", Method: "POST", URI: "/"},
 		{Name: "ListAssociations", Method: "POST", URI: "/"},
-		{Name: "ListCommandInvocations", Method: "POST", URI: "/"},
-		{Name: "ListCommands", Method: "POST", URI: "/"},
+		{Name: "ListCommandInvocations", Method: "POST", URI: "/", In: wire.Type[ListCommandInvocationsInput](), Out: wire.Type[ListCommandInvocationsOutput]()},
+		{Name: "ListCommands", Method: "POST", URI: "/", In: wire.Type[ListCommandsInput](), Out: wire.Type[ListCommandsOutput]()},
 		{Name: "ListComplianceItems", Method: "POST", URI: "/"},
 		{Name: "ListComplianceSummaries", Method: "POST", URI: "/"},
 		{Name: "ListDocumentMetadataHistory", Method: "POST", URI: "/"},
 		{Name: "ListDocumentVersions", Method: "POST", URI: "/"},
-		{Name: "ListDocuments", Method: "POST", URI: "/"},
+		{Name: "ListDocuments", Method: "POST", URI: "/", In: wire.Type[ListDocumentsInput](), Out: wire.Type[ListDocumentsOutput]()},
 		{Name: "ListInventoryEntries", Method: "POST", URI: "/"},
 		{Name: "ListNodes", Method: "POST", URI: "/"},
 		{Name: "ListNodesSummary", Method: "POST", URI: "/"},
@@ -139,7 +139,7 @@ var Model = &wire.Model{
 		{Name: "ResetServiceSetting", Method: "POST", URI: "/"},
 		{Name: "ResumeSession", Method: "POST", URI: "/"},
 		{Name: "SendAutomationSignal", Method: "POST", URI: "/"},
-		{Name: "SendCommand", Method: "POST", URI: "/"},
+		{Name: "SendCommand", Method: "POST", URI: "/", In: wire.Type[SendCommandInput](), Out: wire.Type[SendCommandOutput]()},
 		{Name: "StartAccessRequest", Method: "POST", URI: "/"},
 		{Name: "StartAssociationsOnce", Method: "POST", URI: "/"},
 		{Name: "StartAutomationExecution", Method: "POST", URI: "/"},
@@ -154,6 +154,7 @@ var Model = &wire.Model{
 		{Name: "UpdateDocument", Method: "POST", URI: "/"},
 		{Name: "UpdateDocumentDefaultVersion", Method: "POST", URI: "/"},
 		{Name: "UpdateDocumentMetadata", Method: "POST", URI: "/"},
+		{Name: "UpdateInstanceInformation", Method: "POST", URI: "/", In: wire.Type[UpdateInstanceInformationInput](), Out: wire.Type[UpdateInstanceInformationOutput]()},
 		{Name: "UpdateMaintenanceWindow", Method: "POST", URI: "/"},
 		{Name: "UpdateMaintenanceWindowTarget", Method: "POST", URI: "/"},
 		{Name: "UpdateMaintenanceWindowTask", Method: "POST", URI: "/"},
@@ -174,6 +175,13 @@ type AddTagsToResourceInput struct {
 
 type AddTagsToResourceOutput struct{}
 
+type CancelCommandInput struct {
+	CommandId   string   `wire:",req" min:"36" max:"36"`
+	InstanceIds []string `min:"0" max:"50" epattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+}
+
+type CancelCommandOutput struct{}
+
 type DeleteParameterInput struct {
 	Name string `wire:",req" min:"1" max:"2048"`
 }
@@ -189,6 +197,28 @@ type DeleteParametersOutput struct {
 	InvalidParameters []string
 }
 
+type DescribeDocumentInput struct {
+	Name            string `wire:",req" pattern:"^[a-zA-Z0-9_\\-.:/]{3,128}$"`
+	DocumentVersion string `pattern:"([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)"`
+	VersionName     string `pattern:"^[a-zA-Z0-9_\\-.]{1,128}$"`
+}
+
+type DescribeDocumentOutput struct {
+	Document *DocumentDescription
+}
+
+type DescribeInstanceInformationInput struct {
+	InstanceInformationFilterList []InstanceInformationFilter       `min:"0"`
+	Filters                       []InstanceInformationStringFilter `min:"0"`
+	MaxResults                    *int32                            `min:"5" max:"50"`
+	NextToken                     string
+}
+
+type DescribeInstanceInformationOutput struct {
+	InstanceInformationList []InstanceInformation
+	NextToken               string
+}
+
 type DescribeParametersInput struct {
 	Filters          []ParametersFilter
 	ParameterFilters []ParameterStringFilter
@@ -200,6 +230,55 @@ type DescribeParametersInput struct {
 type DescribeParametersOutput struct {
 	Parameters []ParameterMetadata
 	NextToken  string
+}
+
+type GetCommandInvocationInput struct {
+	CommandId  string `wire:",req" min:"36" max:"36"`
+	InstanceId string `wire:",req" pattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+	PluginName string `min:"4"`
+}
+
+type GetCommandInvocationOutput struct {
+	CommandId              string
+	InstanceId             string
+	Comment                string
+	DocumentName           string
+	DocumentVersion        string
+	PluginName             string
+	ResponseCode           int32 `wire:",always"`
+	ExecutionStartDateTime string
+	ExecutionElapsedTime   string
+	ExecutionEndDateTime   string
+	Status                 string
+	StatusDetails          string
+	StandardOutputContent  string
+	StandardOutputUrl      string
+	StandardErrorContent   string
+	StandardErrorUrl       string
+	CloudWatchOutputConfig *CloudWatchOutputConfig
+}
+
+type GetDocumentInput struct {
+	Name            string `wire:",req" pattern:"^[a-zA-Z0-9_\\-.:/]{3,128}$"`
+	VersionName     string `pattern:"^[a-zA-Z0-9_\\-.]{1,128}$"`
+	DocumentVersion string `pattern:"([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)"`
+	DocumentFormat  string `enum:"YAML|JSON|TEXT"`
+}
+
+type GetDocumentOutput struct {
+	Name               string
+	CreatedDate        time.Time
+	DisplayName        string
+	VersionName        string
+	DocumentVersion    string
+	Status             string
+	StatusInformation  string
+	Content            string
+	DocumentType       string
+	DocumentFormat     string
+	Requires           []DocumentRequires
+	AttachmentsContent []AttachmentContent
+	ReviewStatus       string
 }
 
 type GetParameterInput struct {
@@ -258,6 +337,45 @@ type LabelParameterVersionOutput struct {
 	ParameterVersion int64
 }
 
+type ListCommandInvocationsInput struct {
+	CommandId  string `min:"36" max:"36"`
+	InstanceId string `pattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+	MaxResults *int32 `min:"1" max:"50"`
+	NextToken  string
+	Filters    []CommandFilter `min:"1" max:"5"`
+	Details    *bool
+}
+
+type ListCommandInvocationsOutput struct {
+	CommandInvocations []CommandInvocation
+	NextToken          string
+}
+
+type ListCommandsInput struct {
+	CommandId  string `min:"36" max:"36"`
+	InstanceId string `pattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+	MaxResults *int32 `min:"1" max:"50"`
+	NextToken  string
+	Filters    []CommandFilter `min:"1" max:"5"`
+}
+
+type ListCommandsOutput struct {
+	Commands  []Command
+	NextToken string
+}
+
+type ListDocumentsInput struct {
+	DocumentFilterList []DocumentFilter          `min:"1"`
+	Filters            []DocumentKeyValuesFilter `min:"0" max:"6"`
+	MaxResults         *int32                    `min:"1" max:"50"`
+	NextToken          string
+}
+
+type ListDocumentsOutput struct {
+	DocumentIdentifiers []DocumentIdentifier
+	NextToken           string
+}
+
 type ListTagsForResourceInput struct {
 	ResourceType string `wire:",req" enum:"Document|ManagedInstance|MaintenanceWindow|Parameter|PatchBaseline|OpsItem|OpsMetadata|Automation|Association"`
 	ResourceId   string `wire:",req"`
@@ -294,6 +412,31 @@ type RemoveTagsFromResourceInput struct {
 
 type RemoveTagsFromResourceOutput struct{}
 
+type SendCommandInput struct {
+	InstanceIds            []string            `min:"0" max:"50" epattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+	Targets                []Target            `min:"0" max:"5"`
+	DocumentName           string              `wire:",req" pattern:"^[a-zA-Z0-9_\\-.:/]{3,128}$"`
+	DocumentVersion        string              `pattern:"([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)"`
+	DocumentHash           string              `max:"256"`
+	DocumentHashType       string              `enum:"Sha256|Sha1"`
+	TimeoutSeconds         *int32              `min:"30" max:"2592000"`
+	Comment                string              `max:"100"`
+	Parameters             map[string][]string `wire:",sensitive"`
+	OutputS3Region         string              `min:"3" max:"20"`
+	OutputS3BucketName     string              `min:"3" max:"63"`
+	OutputS3KeyPrefix      string              `max:"500"`
+	MaxConcurrency         string              `min:"1" max:"7" pattern:"^([1-9][0-9]*|[1-9][0-9]%|[1-9]%|100%)$"`
+	MaxErrors              string              `min:"1" max:"7" pattern:"^([1-9][0-9]*|[0]|[1-9][0-9]%|[0-9]%|100%)$"`
+	ServiceRoleArn         string
+	NotificationConfig     *NotificationConfig
+	CloudWatchOutputConfig *CloudWatchOutputConfig
+	AlarmConfiguration     *AlarmConfiguration
+}
+
+type SendCommandOutput struct {
+	Command *Command
+}
+
 type UnlabelParameterVersionInput struct {
 	Name             string   `wire:",req" min:"1" max:"2048"`
 	ParameterVersion int64    `wire:",req"`
@@ -303,6 +446,244 @@ type UnlabelParameterVersionInput struct {
 type UnlabelParameterVersionOutput struct {
 	RemovedLabels []string
 	InvalidLabels []string
+}
+
+type UpdateInstanceInformationInput struct {
+	AgentName            string
+	AgentStatus          string
+	AgentVersion         string `pattern:"^[0-9]{1,6}(\\.[0-9]{1,6}){2,3}$"`
+	AvailabilityZone     string
+	AvailabilityZoneId   string
+	ComputerName         string `min:"1" max:"255"`
+	IPAddress            string `wire:",sensitive" min:"1" max:"46"`
+	InstanceId           string `wire:",req" pattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
+	PlatformName         string
+	PlatformType         string `enum:"Windows|Linux|MacOS"`
+	PlatformVersion      string
+	SourceId             string `min:"0" max:"128" pattern:"^[a-zA-Z0-9:_-]*$"`
+	SourceType           string `enum:"AWS::EC2::Instance|AWS::IoT::Thing|AWS::SSM::ManagedInstance"`
+	SSMConnectionChannel string
+}
+
+type UpdateInstanceInformationOutput struct{}
+
+type Alarm struct {
+	Name string `wire:",req" min:"1" max:"255" pattern:"^(?!\\s*$).+" re:"\\s*\\S.*"`
+}
+
+type AlarmConfiguration struct {
+	IgnorePollAlarmFailure bool
+	Alarms                 []Alarm `wire:",req" min:"1" max:"1"`
+}
+
+type AlarmStateInformation struct {
+	Name  string `wire:",req"`
+	State string `wire:",req"`
+}
+
+type AttachmentContent struct {
+	Name     string
+	Size     int64
+	Hash     string
+	HashType string
+	Url      string
+}
+
+type AttachmentInformation struct {
+	Name string
+}
+
+type CloudWatchOutputConfig struct {
+	CloudWatchLogGroupName  string `min:"1" max:"512"`
+	CloudWatchOutputEnabled bool
+}
+
+type Command struct {
+	CommandId              string
+	DocumentName           string
+	DocumentVersion        string
+	Comment                string
+	ExpiresAfter           time.Time
+	Parameters             map[string][]string `wire:",sensitive"`
+	InstanceIds            []string
+	Targets                []Target
+	RequestedDateTime      time.Time
+	Status                 string
+	StatusDetails          string
+	OutputS3Region         string
+	OutputS3BucketName     string
+	OutputS3KeyPrefix      string
+	MaxConcurrency         string
+	MaxErrors              string
+	TargetCount            int32 `wire:",always"`
+	CompletedCount         int32 `wire:",always"`
+	ErrorCount             int32 `wire:",always"`
+	DeliveryTimedOutCount  int32 `wire:",always"`
+	ServiceRole            string
+	NotificationConfig     *NotificationConfig
+	CloudWatchOutputConfig *CloudWatchOutputConfig
+	TimeoutSeconds         int32
+	AlarmConfiguration     *AlarmConfiguration
+	TriggeredAlarms        []AlarmStateInformation
+}
+
+type CommandFilter struct {
+	Key   string `wire:"key,req" enum:"InvokedAfter|InvokedBefore|Status|ExecutionStage|DocumentName"`
+	Value string `wire:"value,req" min:"1" max:"128"`
+}
+
+type CommandInvocation struct {
+	CommandId              string
+	InstanceId             string
+	InstanceName           string
+	Comment                string
+	DocumentName           string
+	DocumentVersion        string
+	RequestedDateTime      time.Time
+	Status                 string
+	StatusDetails          string
+	TraceOutput            string
+	StandardOutputUrl      string
+	StandardErrorUrl       string
+	CommandPlugins         []CommandPlugin
+	ServiceRole            string
+	NotificationConfig     *NotificationConfig
+	CloudWatchOutputConfig *CloudWatchOutputConfig
+}
+
+type CommandPlugin struct {
+	Name                   string
+	Status                 string
+	StatusDetails          string
+	ResponseCode           int32 `wire:",always"`
+	ResponseStartDateTime  time.Time
+	ResponseFinishDateTime time.Time
+	Output                 string
+	StandardOutputUrl      string
+	StandardErrorUrl       string
+	OutputS3Region         string
+	OutputS3BucketName     string
+	OutputS3KeyPrefix      string
+}
+
+type DocumentDescription struct {
+	Sha1                   string
+	Hash                   string
+	HashType               string
+	Name                   string
+	DisplayName            string
+	VersionName            string
+	Owner                  string
+	CreatedDate            time.Time
+	Status                 string
+	StatusInformation      string
+	DocumentVersion        string
+	Description            string
+	Parameters             []DocumentParameter
+	PlatformTypes          []string
+	DocumentType           string
+	SchemaVersion          string
+	LatestVersion          string
+	DefaultVersion         string
+	DocumentFormat         string
+	TargetType             string
+	Tags                   []Tag
+	AttachmentsInformation []AttachmentInformation
+	Requires               []DocumentRequires
+	Author                 string
+	ReviewInformation      []ReviewInformation
+	ApprovedVersion        string
+	PendingReviewVersion   string
+	ReviewStatus           string
+	Category               []string
+	CategoryEnum           []string
+}
+
+type DocumentFilter struct {
+	Key   string `wire:"key,req" enum:"Name|Owner|PlatformTypes|DocumentType"`
+	Value string `wire:"value,req" min:"1"`
+}
+
+type DocumentIdentifier struct {
+	Name            string
+	CreatedDate     time.Time
+	DisplayName     string
+	Owner           string
+	VersionName     string
+	PlatformTypes   []string
+	DocumentVersion string
+	DocumentType    string
+	SchemaVersion   string
+	DocumentFormat  string
+	TargetType      string
+	Tags            []Tag
+	Requires        []DocumentRequires
+	ReviewStatus    string
+	Author          string
+}
+
+type DocumentKeyValuesFilter struct {
+	Key    string   `min:"1" max:"128"`
+	Values []string `emin:"1" emax:"256"`
+}
+
+type DocumentParameter struct {
+	Name         string
+	Type         string
+	Description  string
+	DefaultValue string
+}
+
+type DocumentRequires struct {
+	Name        string `wire:",req"`
+	Version     string
+	RequireType string
+	VersionName string
+}
+
+type InstanceAggregatedAssociationOverview struct {
+	DetailedStatus                           string
+	InstanceAssociationStatusAggregatedCount map[string]int32
+}
+
+type InstanceInformation struct {
+	InstanceId                             string
+	PingStatus                             string
+	LastPingDateTime                       time.Time
+	AgentVersion                           string
+	IsLatestVersion                        bool
+	PlatformType                           string
+	PlatformName                           string
+	PlatformVersion                        string
+	ActivationId                           string
+	IamRole                                string
+	RegistrationDate                       time.Time
+	ResourceType                           string
+	Name                                   string
+	IPAddress                              string `wire:",sensitive"`
+	ComputerName                           string
+	AssociationStatus                      string
+	LastAssociationExecutionDate           time.Time
+	LastSuccessfulAssociationExecutionDate time.Time
+	AssociationOverview                    *InstanceAggregatedAssociationOverview
+	SourceId                               string
+	SourceType                             string
+}
+
+type InstanceInformationFilter struct {
+	Key      string   `wire:"key,req" enum:"InstanceIds|AgentVersion|PingStatus|PlatformTypes|ActivationIds|IamRole|ResourceType|AssociationStatus"`
+	ValueSet []string `wire:"valueSet,req" min:"1" max:"100" emin:"1"`
+}
+
+type InstanceInformationStringFilter struct {
+	Key    string   `wire:",req" min:"1"`
+	Values []string `wire:",req" min:"1" max:"100" emin:"1"`
+}
+
+type NotificationConfig struct {
+	NotificationArn    string
+	NotificationEvents []string `eenum:"All|InProgress|Success|TimedOut|Cancelled|Failed"`
+	NotificationType   string   `enum:"Command|Invocation"`
 }
 
 type Parameter struct {
@@ -365,9 +746,20 @@ type ParametersFilter struct {
 	Values []string `wire:",req" min:"1" max:"50" emin:"1" emax:"1024"`
 }
 
+type ReviewInformation struct {
+	ReviewedTime time.Time
+	Status       string
+	Reviewer     string
+}
+
 type Tag struct {
 	Key   string `wire:",req" min:"1" max:"128" pattern:"^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$"`
 	Value string `wire:",req" min:"0" max:"256" pattern:"^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$"`
+}
+
+type Target struct {
+	Key    string   `min:"1" max:"163" pattern:"^[\\p{L}\\p{Z}\\p{N}_.:/=\\-@]*$|resource-groups:ResourceTypeFilters|resource-groups:Name"`
+	Values []string `min:"0" max:"50"`
 }
 
 // AccessDenied makes the error AccessDeniedException, HTTP 400.
