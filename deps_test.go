@@ -70,9 +70,10 @@ const order = `
 
 	# Systems Manager has the tables of the services that its agents speak to. The agent
 	# knows none of them: it speaks their wire.
-	wire < aws/ssm/ec2messages/api
-	service, aws/ssm/api, aws/ssm/ec2messages/api < aws/ssm
-	servicerole, sigv4, workload, wire < ssmagent
+	NONE < agentmessage
+	wire < aws/ssm/ec2messages/api, aws/ssm/ssmmessages/api
+	service, agentmessage, aws/ssm/api, aws/ssm/ec2messages/api, aws/ssm/ssmmessages/api < aws/ssm
+	servicerole, sigv4, workload, wire, agentmessage < ssmagent
 	aws/ssm, ssmagent < awstest, cmd/iamd
 
 	# What delivers a role's credentials to a workload.
@@ -132,6 +133,11 @@ const outside = `
 
 	# Programs beside us: namespaces and limits are not in syscall.
 	golang.org/x/sys                 workload
+
+	# WebSockets and terminals of Session Manager: what AWS's own agent and client are
+	# made with.
+	github.com/gorilla/websocket     aws/ssm ssmagent
+	github.com/creack/pty            ssmagent
 
 	# The program.
 	github.com/spf13/cobra           cmd/iamd

@@ -51,7 +51,7 @@ func tables(t *testing.T, db *store.DB) []*service.Service {
 	}
 	return []*service.Service{(&iam.Service{DB: db}).AWS(), (&sts.Service{}).AWS(), (&organizations.Service{DB: db}).AWS(), buckets.AWS(),
 		(&dynamodb.Service{DB: db}).AWS(), (&ec2.Service{DB: db, Machines: &ec2.Machines{}}).AWS(), (&codepipeline.Service{DB: db}).AWS(), (&ecs.Service{DB: db}).AWS(), (&codebuild.Service{DB: db}).AWS(), (&lambda.Service{DB: db}).AWS(), (&accessanalyzer.Service{}).AWS(), (&ssm.Service{DB: db}).AWS(),
-		(&ssm.Service{DB: db}).Messages(),
+		(&ssm.Service{DB: db}).Messages(), (&ssm.Service{DB: db}).Gateway(),
 		(&cloudformation.Service{DB: db}).AWS()}
 }
 

@@ -141,6 +141,9 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		if err := ec2.Recover(ctx, h.db, time.Now()); err != nil {
 			return nil, err
 		}
+		if err := ssm.Recover(ctx, h.db, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	if s.cluster == nil { // tasks are on one machine, too
 		h.tasks = &ecs.Service{DB: h.db, Roles: h.roles, Inside: h.inside, Workloads: h.workloads, Logs: filepath.Join(s.data, "ecs", "logs"), Log: log}
@@ -157,6 +160,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		Decisions:      h.reasons,
 		Issuer:         h.issuer,
 		Inside:         h.inside,
+		Channel:        h.nodes,
 		Log:            log,
 		TrustedProxies: s.proxies,
 		Hosts:          s.hosts,

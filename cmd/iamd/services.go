@@ -47,7 +47,7 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	if h.machines != nil {
 		h.nodes.Instance = ec2.TagsOf
 	}
-	all = append(all, h.nodes.AWS(), h.nodes.Messages())
+	all = append(all, h.nodes.AWS(), h.nodes.Messages(), h.nodes.Gateway())
 	// What S3 and DynamoDB keep is on this machine, which the servers of a cluster do not
 	// share, or behind us.
 	switch {

@@ -68,6 +68,7 @@ var encoded = []exception{
 var secret = []exception{
 	{"sts", "Credentials.SessionToken", "", "CloudTrail prints it; a record of ours never holds what opens a session"},
 	{"sts", "*.TokenCode", "", "a code that was refused may be a right one with a wrong serial number"},
+	{"ssm", "*.TokenValue", "", "it opens a session, as a session token does"},
 	{"iam", "*.AuthenticationCode1", "", "as TokenCode"},
 	{"iam", "*.AuthenticationCode2", "", "as TokenCode"},
 	{"cloudformation", "*.ParameterValue", "", "a parameter with NoEcho is a secret, and the call does not tell which have it"},

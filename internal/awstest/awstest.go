@@ -324,6 +324,9 @@ func (s *Server) open() error {
 	if err := ec2service.Recover(ctx, s.DB, s.Now()); err != nil {
 		return err
 	}
+	if err := ssmservice.Recover(ctx, s.DB, s.Now()); err != nil {
+		return err
+	}
 	s.Outbound = &outbound.Issuer{DB: s.DB, Vault: s.vault, Base: s.URL}
 	if err := s.Keyring.Rotate(ctx, s.DB, s.Now()); err != nil {
 		return err
@@ -379,7 +382,7 @@ func (s *Server) open() error {
 		return err
 	}
 	entities := &iamservice.Service{DB: s.DB, Keyring: s.Keyring, Issuers: issuers, Issuer: s.Outbound}
-	s.nodes = &ssmservice.Service{DB: s.DB, Keyring: s.Keyring, Instance: ec2service.TagsOf}
+	s.nodes = &ssmservice.Service{DB: s.DB, Keyring: s.Keyring, Instance: ec2service.TagsOf, Now: s.Now}
 	s.Machines.Agent = func(ctx context.Context, g *ec2service.Guest) {
 		shell, err := s.Workloads.LookPath("sh")
 		if err != nil {
@@ -406,12 +409,14 @@ func (s *Server) open() error {
 			s.Stacks.AWS(),
 			s.nodes.AWS(),
 			s.nodes.Messages(),
+			s.nodes.Gateway(),
 			s.tasks.AWS(),
 		},
 		Audit:          s.audit,
 		Decisions:      s.reasons,
 		Issuer:         s.Outbound,
 		Inside:         inside,
+		Channel:        s.nodes,
 		Log:            slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Now:            s.Now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},

@@ -67,6 +67,9 @@ type Config struct {
 
 	// Inside is what the services call each other through. nil: none does.
 	Inside *Inside
+	// Channel answers WebSockets below ChannelPath that are opened without a signature: who
+	// opens one proves by what they send through it that they may. nil: there are none.
+	Channel http.Handler
 	// Issuer publishes the keys of accounts that issue tokens. nil: nothing is published.
 	Issuer *outbound.Issuer
 
@@ -80,6 +83,9 @@ type Config struct {
 	// token to read /metrics. Zero: only loopback reads it.
 	MetricsToken identity.Secret
 }
+
+// ChannelPath begins the paths of the streams of Session Manager.
+const ChannelPath = "/v1/data-channel/"
 
 // A Server answers calls. It is an http.Handler.
 type Server struct {
@@ -157,6 +163,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.serveOperator(w, r) {
 		return
+	}
+	if s.Channel != nil && strings.HasPrefix(r.URL.Path, ChannelPath) && strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		if _, _, _, signed := sigv4.Claimed(r); !signed {
+			s.Channel.ServeHTTP(w, r)
+			return
+		}
 	}
 	x := &exchange{server: s, w: w, r: r, id: newUUID(), started: s.Now()}
 	defer x.measure()
@@ -427,6 +439,10 @@ func (x *exchange) write(op *service.Op, out any) error {
 
 // pass sends on what another server answered.
 func (x *exchange) pass(a *service.Answer) error {
+	if a.Take != nil {
+		a.Take(x.w, x.r)
+		return nil
+	}
 	h := x.w.Header()
 	for _, f := range a.Header {
 		h.Set(f.Name, f.Value)

@@ -28,6 +28,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -219,11 +220,16 @@ type Op struct {
 	guard  bool
 }
 
-// An Answer is what the server behind a Guard row said, which goes to the caller as it is.
+// An Answer is what the server behind a Guard row said, which goes to the caller as it is;
+// or what a handler says in a form that its protocol has no word for.
 type Answer struct {
 	Status int // below 300
 	Header []wire.Field
 	Body   []byte
+
+	// Take, in place of all that, answers the request itself: it may take the connection
+	// over, for a WebSocket. The call has been decided and recorded.
+	Take func(http.ResponseWriter, *http.Request)
 }
 
 // Guarded reports whether the operation is carried out by another server, which checks

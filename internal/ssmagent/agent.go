@@ -13,6 +13,10 @@
 // which makes the instance a managed node. Where one is refused the instance is no node, and
 // the agent asks again, at first soon, then every minute; at once when the instance has
 // other credentials. Without a role it waits for one.
+//
+// On duty it keeps a control channel open (ssmmessages), on which it is told of sessions: a
+// shell in a terminal, at the other end of a data channel. What Session Manager needs may be
+// refused without harm to commands.
 package ssmagent
 
 import (
@@ -50,6 +54,7 @@ type Agent struct {
 	Now          func() time.Time                                        // nil: time.Now
 
 	client  *http.Client
+	dial    func(context.Context, string, string) (net.Conn, error)
 	mu      sync.Mutex
 	running map[string]*job // commands, by message id
 	work    sync.WaitGroup
@@ -70,7 +75,7 @@ func (a *Agent) Run(ctx context.Context) {
 	var serving sync.WaitGroup
 	serving.Go(func() { server.Serve(pipes) })
 	transport := &http.Transport{DialContext: pipes.dial}
-	a.client = &http.Client{Transport: transport}
+	a.client, a.dial = &http.Client{Transport: transport}, pipes.dial
 	a.running = map[string]*job{}
 	defer func() {
 		a.work.Wait()
@@ -147,6 +152,7 @@ func (a *Agent) duty(ctx context.Context) {
 	var reporting sync.WaitGroup
 	defer reporting.Wait()
 	defer end()
+	reporting.Go(func() { a.sessions(ctx) })
 	reporting.Go(func() {
 		defer end()
 		every := time.NewTicker(reportEvery)

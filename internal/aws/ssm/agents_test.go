@@ -72,6 +72,23 @@ func call(t *testing.T, s *awstest.Server, c aws.Credentials, service, target, b
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", target)
+	return send(t, s, c, service, r, body)
+}
+
+// post asks for a channel, as an agent does.
+func post(t *testing.T, s *awstest.Server, c aws.Credentials, path string) (int, string) {
+	t.Helper()
+	const body = `{"MessageSchemaVersion": "1.0", "RequestId": "00000000-0000-4000-8000-000000000000", "ClientId": "x"}`
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	return send(t, s, c, "ssmmessages", r, body)
+}
+
+func send(t *testing.T, s *awstest.Server, c aws.Credentials, service string, r *http.Request, body string) (int, string) {
+	t.Helper()
 	signer := &sigv4.Signer{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Region: "us-east-1", Service: service}
 	signer.Sign(r, sigv4.Hash([]byte(body)), s.Now())
 	resp, err := http.DefaultClient.Do(r)

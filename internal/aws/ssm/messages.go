@@ -87,8 +87,9 @@ func (b *bells) isClosed() bool {
 	return b.closed
 }
 
-// Close ends the waiting of agents: nobody waits any more.
+// Close ends the waiting of agents, their channels and all sessions: nobody waits any more.
 func (s *Service) Close() {
+	s.gate.close()
 	s.bells.mu.Lock()
 	defer s.bells.mu.Unlock()
 	s.bells.closed = true

@@ -1,10 +1,11 @@
-// Package ssm is AWS Systems Manager: Parameter Store, and commands for managed nodes.
+// Package ssm is AWS Systems Manager: Parameter Store, and commands and sessions on
+// managed nodes.
 //
 //	s := &ssm.Service{DB: db, Keyring: keyring}
-//	systemsManager, messages := s.AWS(), s.Messages()
+//	systemsManager, messages, gateway := s.AWS(), s.Messages(), s.Gateway()
 //
-// Messages is a service of its own in AWS, with actions of its own (ec2messages); the agents
-// that call it are Systems Manager's.
+// Messages and Gateway are services of their own in AWS, with actions of their own
+// (ec2messages, ssmmessages); the agents that call them are Systems Manager's.
 //
 // # Parameters
 //
@@ -25,12 +26,21 @@
 // SendCommand keeps the command, an Invocation for each node and a Message for each agent.
 // Agents wait in GetMessages, acknowledge, reply and delete the message, in AWS's own wire.
 // What times out does so when somebody looks: nothing runs in the background.
+//
+// # Sessions
+//
+// StartSession tells the node's agent, through its control channel, to open the agent's end
+// of a data channel; the client opens the other end with the token that it was given. Both
+// are WebSockets, and what travels in them is package agentmessage's: the gate passes it on
+// and reads none of it. A session is over when the shell is, when somebody terminates it,
+// when its client has said nothing for twenty minutes, or when the server stops.
 package ssm
 
 import (
 	_ "embed"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/ssm/api"
@@ -49,7 +59,10 @@ type Service struct {
 	// nil: there are none, and no managed nodes.
 	Instance func(*store.Snapshot, arn.ARN) (tags map[string]string, there bool)
 
+	Now func() time.Time // nil: time.Now
+
 	bells bells
+	gate  gate
 }
 
 //go:embed declined.txt
@@ -57,7 +70,7 @@ var declined string
 
 // Tables returns the tables of the store, so that what is in them is checked at start.
 func Tables() []store.Checker {
-	return []store.Checker{parameters, revisions, nodes, commands, invocations, messages}
+	return []store.Checker{parameters, revisions, nodes, commands, invocations, messages, sessions}
 }
 
 // AWS returns the table of operations.
@@ -95,12 +108,32 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.listCommands, service.Any),
 		service.Handle(s.listCommandInvocations, service.Any),
 		service.Handle(s.getCommandInvocation, service.Any),
+		service.Handle(s.startSession, service.On(func(c *service.Call, in *api.StartSessionInput) []service.Target {
+			all := []service.Target{{ARN: managedARN(c.Account, c.Region, in.Target)}}
+			if in.DocumentName != "" {
+				all = append(all, service.Target{ARN: documentARN(c, in.DocumentName), Home: true})
+			}
+			return all
+		})),
+		service.Handle(s.resumeSession, onSession(func(in *api.ResumeSessionInput) string { return in.SessionId })),
+		service.Handle(s.terminateSession, onSession(func(in *api.TerminateSessionInput) string { return in.SessionId })),
+		service.Handle(s.describeSessions, service.Any),
+		service.Handle(s.getConnectionStatus, service.On(func(c *service.Call, in *api.GetConnectionStatusInput) []service.Target {
+			return []service.Target{{ARN: managedARN(c.Account, c.Region, in.Target)}}
+		})),
 		service.Handle(s.getDocument, onDocument(func(in *api.GetDocumentInput) string { return in.Name })),
 		service.Handle(s.describeDocument, onDocument(func(in *api.DescribeDocumentInput) string { return in.Name })),
 		service.Handle(s.listDocuments, service.Any),
 	)
 	t.Object, t.Key = s.object, key
 	return t
+}
+
+func (s *Service) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
 }
 
 // is reads an optional boolean of an input: absent is false.
@@ -154,6 +187,11 @@ var tagless = map[policy.Action]bool{"ssm:PutParameter": true, "ssm:GetParameter
 
 // object is what authorisation may know of a resource.
 func (s *Service) object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Object {
+	if id, ok := strings.CutPrefix(a.Resource(), "session/"); ok {
+		if session := sessions.Get(state, a.Account()+"/"+a.Region()+"/"+id); session != nil {
+			return service.Object{Tag: session.tag, TagKeys: []string{"aws:ssmmessages:session-id", "aws:ssmmessages:target-id"}}
+		}
+	}
 	if !strings.HasPrefix(a.Resource(), "parameter/") || tagless[action] {
 		return service.Object{}
 	}

@@ -78,13 +78,13 @@ var Model = &wire.Model{
 		{Name: "DescribePatchGroupState", Method: "POST", URI: "/"},
 		{Name: "DescribePatchGroups", Method: "POST", URI: "/"},
 		{Name: "DescribePatchProperties", Method: "POST", URI: "/"},
-		{Name: "DescribeSessions", Method: "POST", URI: "/"},
+		{Name: "DescribeSessions", Method: "POST", URI: "/", In: wire.Type[DescribeSessionsInput](), Out: wire.Type[DescribeSessionsOutput]()},
 		{Name: "DisassociateOpsItemRelatedItem", Method: "POST", URI: "/"},
 		{Name: "GetAccessToken", Method: "POST", URI: "/"},
 		{Name: "GetAutomationExecution", Method: "POST", URI: "/"},
 		{Name: "GetCalendarState", Method: "POST", URI: "/"},
 		{Name: "GetCommandInvocation", Method: "POST", URI: "/", In: wire.Type[GetCommandInvocationInput](), Out: wire.Type[GetCommandInvocationOutput]()},
-		{Name: "GetConnectionStatus", Method: "POST", URI: "/"},
+		{Name: "GetConnectionStatus", Method: "POST", URI: "/", In: wire.Type[GetConnectionStatusInput](), Out: wire.Type[GetConnectionStatusOutput]()},
 		{Name: "GetDefaultPatchBaseline", Method: "POST", URI: "/"},
 		{Name: "GetDeployablePatchSnapshotForInstance", Method: "POST", URI: "/"},
 		{Name: "GetDocument", Method: "POST", URI: "/", In: wire.Type[GetDocumentInput](), Out: wire.Type[GetDocumentOutput]()},
@@ -137,7 +137,7 @@ var Model = &wire.Model{
 		{Name: "RegisterTaskWithMaintenanceWindow", Method: "POST", URI: "/"},
 		{Name: "RemoveTagsFromResource", Method: "POST", URI: "/", In: wire.Type[RemoveTagsFromResourceInput](), Out: wire.Type[RemoveTagsFromResourceOutput]()},
 		{Name: "ResetServiceSetting", Method: "POST", URI: "/"},
-		{Name: "ResumeSession", Method: "POST", URI: "/"},
+		{Name: "ResumeSession", Method: "POST", URI: "/", In: wire.Type[ResumeSessionInput](), Out: wire.Type[ResumeSessionOutput]()},
 		{Name: "SendAutomationSignal", Method: "POST", URI: "/"},
 		{Name: "SendCommand", Method: "POST", URI: "/", In: wire.Type[SendCommandInput](), Out: wire.Type[SendCommandOutput]()},
 		{Name: "StartAccessRequest", Method: "POST", URI: "/"},
@@ -145,9 +145,9 @@ var Model = &wire.Model{
 		{Name: "StartAutomationExecution", Method: "POST", URI: "/"},
 		{Name: "StartChangeRequestExecution", Method: "POST", URI: "/"},
 		{Name: "StartExecutionPreview", Method: "POST", URI: "/"},
-		{Name: "StartSession", Method: "POST", URI: "/"},
+		{Name: "StartSession", Method: "POST", URI: "/", In: wire.Type[StartSessionInput](), Out: wire.Type[StartSessionOutput]()},
 		{Name: "StopAutomationExecution", Method: "POST", URI: "/"},
-		{Name: "TerminateSession", Method: "POST", URI: "/"},
+		{Name: "TerminateSession", Method: "POST", URI: "/", In: wire.Type[TerminateSessionInput](), Out: wire.Type[TerminateSessionOutput]()},
 		{Name: "UnlabelParameterVersion", Method: "POST", URI: "/", In: wire.Type[UnlabelParameterVersionInput](), Out: wire.Type[UnlabelParameterVersionOutput]()},
 		{Name: "UpdateAssociation", Method: "POST", URI: "/"},
 		{Name: "UpdateAssociationStatus", Method: "POST", URI: "/"},
@@ -232,6 +232,18 @@ type DescribeParametersOutput struct {
 	NextToken  string
 }
 
+type DescribeSessionsInput struct {
+	State      string `wire:",req" enum:"Active|History"`
+	MaxResults *int32 `min:"1" max:"200"`
+	NextToken  string
+	Filters    []SessionFilter `min:"1" max:"6"`
+}
+
+type DescribeSessionsOutput struct {
+	Sessions  []Session
+	NextToken string
+}
+
 type GetCommandInvocationInput struct {
 	CommandId  string `wire:",req" min:"36" max:"36"`
 	InstanceId string `wire:",req" pattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
@@ -256,6 +268,15 @@ type GetCommandInvocationOutput struct {
 	StandardErrorContent   string
 	StandardErrorUrl       string
 	CloudWatchOutputConfig *CloudWatchOutputConfig
+}
+
+type GetConnectionStatusInput struct {
+	Target string `wire:",req" min:"1" max:"400"`
+}
+
+type GetConnectionStatusOutput struct {
+	Target string
+	Status string
 }
 
 type GetDocumentInput struct {
@@ -412,6 +433,16 @@ type RemoveTagsFromResourceInput struct {
 
 type RemoveTagsFromResourceOutput struct{}
 
+type ResumeSessionInput struct {
+	SessionId string `wire:",req" min:"1" max:"96"`
+}
+
+type ResumeSessionOutput struct {
+	SessionId  string
+	TokenValue string `wire:",sensitive"`
+	StreamUrl  string
+}
+
 type SendCommandInput struct {
 	InstanceIds            []string            `min:"0" max:"50" epattern:"(^i-(\\w{8}|\\w{17})$)|(^mi-\\w{17}$)"`
 	Targets                []Target            `min:"0" max:"5"`
@@ -435,6 +466,27 @@ type SendCommandInput struct {
 
 type SendCommandOutput struct {
 	Command *Command
+}
+
+type StartSessionInput struct {
+	Target       string `wire:",req" min:"1" max:"400"`
+	DocumentName string `pattern:"^[a-zA-Z0-9_\\-.:/]{3,128}$"`
+	Reason       string `min:"1" max:"256" pattern:"^.{1,256}$"`
+	Parameters   map[string][]string
+}
+
+type StartSessionOutput struct {
+	SessionId  string
+	TokenValue string `wire:",sensitive"`
+	StreamUrl  string
+}
+
+type TerminateSessionInput struct {
+	SessionId string `wire:",req" min:"1" max:"96"`
+}
+
+type TerminateSessionOutput struct {
+	SessionId string
 }
 
 type UnlabelParameterVersionInput struct {
@@ -750,6 +802,31 @@ type ReviewInformation struct {
 	ReviewedTime time.Time
 	Status       string
 	Reviewer     string
+}
+
+type Session struct {
+	SessionId          string
+	Target             string
+	Status             string
+	StartDate          time.Time
+	EndDate            time.Time
+	DocumentName       string
+	Owner              string
+	Reason             string
+	Details            string
+	OutputUrl          *SessionManagerOutputUrl
+	MaxSessionDuration string
+	AccessType         string
+}
+
+type SessionFilter struct {
+	Key   string `wire:"key,req" enum:"InvokedAfter|InvokedBefore|Target|Owner|Status|SessionId|AccessType"`
+	Value string `wire:"value,req" min:"1" max:"400"`
+}
+
+type SessionManagerOutputUrl struct {
+	S3OutputUrl         string
+	CloudWatchOutputUrl string
 }
 
 type Tag struct {
