@@ -41,7 +41,7 @@ type token struct {
 
 const (
 	tokenLife     = 5 * time.Minute
-	opening       = 30 * time.Second // for what must come first in a channel
+	opening       = 10 * time.Second // for what must come first in a channel
 	writing       = 30 * time.Second
 	idle          = 20 * time.Minute // of a session's client: User Guide, "Specify an idle session timeout value"
 	agentWait     = time.Minute      // for the agent of a session to come, and to come again
@@ -402,10 +402,6 @@ func (s *Service) openDataChannel(_ context.Context, c *service.Call, in *api.Op
 // first message has the token that StartSession or ResumeSession gave.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := strings.TrimPrefix(r.URL.Path, "/v1/data-channel/")
-	at, o := upgrade(w, r)
-	if at == nil {
-		return
-	}
 	var l *live
 	s.gate.mu.Lock()
 	for _, one := range s.gate.sessions {
@@ -414,11 +410,13 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.gate.mu.Unlock()
-	if l == nil {
-		at.conn.Close()
+	if l == nil { // nobody is kept waiting who cannot be let in
+		http.NotFound(w, r)
 		return
 	}
-	l.serve(client, at, o)
+	if at, o := upgrade(w, r); at != nil {
+		l.serve(client, at, o)
+	}
 }
 
 // serve passes on what an end says to the other end, for which it waits, until this one is

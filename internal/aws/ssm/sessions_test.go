@@ -307,6 +307,9 @@ func TestChannels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http")+"/v1/data-channel/root-00000000000000000", nil); err == nil || resp == nil || resp.StatusCode != 404 {
+		t.Errorf("a session that is not there is opened: %v", err)
+	}
 	for _, path := range []string{"/v1/control-channel/" + id, "/v1/data-channel/" + *out.SessionId} {
 		status, text := post(t, s, delivered(t, s, other), path)
 		if status != 400 || !strings.Contains(text, "are not those of the instance") {
