@@ -36,8 +36,7 @@ const order = `
 
 	# The language, the wire, the state.
 	arn < policy
-	wire < aws/*/api
-	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/ecs/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/codepipeline/api, aws/accessanalyzer/api, aws/cloudformation/api, aws/organizations/api
+	wire < aws/iam/api, aws/sts/api, aws/s3/api, aws/dynamodb/api, aws/ec2/api, aws/ecs/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/codepipeline/api, aws/accessanalyzer/api, aws/cloudformation/api, aws/organizations/api
 	store < store/etcd, store/storetest
 
 	# Who there is, what a service is, what is decided, what is recorded, in this order.
@@ -52,7 +51,7 @@ const order = `
 	# A service sees the table that it fills in, and never another service, the decision
 	# or the pipeline; but the policy simulator, which is IAM's, is the decision, asked
 	# about calls that nobody makes.
-	service, data, aws/ssm/api, aws/organizations/api, aws/*/api < aws/*
+	service, data, aws/ssm/api, aws/organizations/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/sts/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us.
@@ -66,7 +65,7 @@ const order = `
 	servicerole, workload, aws/lambda/api, aws/s3/api < aws/lambda
 
 	# CloudFormation makes what other services have, by calls: it sees the api of those.
-	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api < aws/cloudformation
+	service, servicerole, template, aws/cloudformation/api, aws/iam/api, aws/s3/api, aws/dynamodb/api, aws/organizations/api, aws/lambda/api, aws/ssm/api, aws/codebuild/api, aws/codepipeline/api, aws/ec2/api, aws/ecs/api < aws/cloudformation
 
 	# Systems Manager has the tables of the services that its agents speak to. The agent
 	# knows none of them: it speaks their wire.
@@ -80,7 +79,7 @@ const order = `
 	servicerole < imds
 
 	# An instance is a workload.
-	service, workload, servicerole, imds, aws/*/api < aws/ec2
+	service, workload, servicerole, imds, aws/ec2/api < aws/ec2
 
 	# What servers behind iamd keep.
 	identity, sigv4 < proxy

@@ -16,7 +16,10 @@ import (
 
 	cloudformation "github.com/iamd-dev/iamd/internal/aws/cloudformation/api"
 	codebuild "github.com/iamd-dev/iamd/internal/aws/codebuild/api"
+	codepipeline "github.com/iamd-dev/iamd/internal/aws/codepipeline/api"
 	dynamodb "github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	ec2 "github.com/iamd-dev/iamd/internal/aws/ec2/api"
+	ecs "github.com/iamd-dev/iamd/internal/aws/ecs/api"
 	iam "github.com/iamd-dev/iamd/internal/aws/iam/api"
 	lambda "github.com/iamd-dev/iamd/internal/aws/lambda/api"
 	organizations "github.com/iamd-dev/iamd/internal/aws/organizations/api"
@@ -29,7 +32,8 @@ import (
 
 // models are those of the services whose operations the table of resource types names.
 var models = map[string]*wire.Model{"iam": iam.Model, "s3": s3.Model, "dynamodb": dynamodb.Model, "organizations": organizations.Model,
-	"cloudformation": cloudformation.Model, "lambda": lambda.Model, "ssm": ssm.Model, "codebuild": codebuild.Model}
+	"cloudformation": cloudformation.Model, "lambda": lambda.Model, "ssm": ssm.Model, "codebuild": codebuild.Model,
+	"codepipeline": codepipeline.Model, "ec2": ec2.Model, "ecs": ecs.Model}
 
 // A call is an operation and how its input is made of a resource: see kinds.go for the language.
 type call struct {
@@ -388,6 +392,12 @@ func at(out any, path string) any {
 			v = v.FieldByName(part)
 		case reflect.Map:
 			v = v.MapIndex(reflect.ValueOf(part))
+		case reflect.Slice:
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= v.Len() {
+				return nil
+			}
+			v = v.Index(i)
 		default:
 			return nil
 		}

@@ -32,9 +32,10 @@ type kind struct {
 	Replace  string                                                                   // properties whose change makes a new resource
 	Clear    func(ctx context.Context, s *Service, as *service.Call, id string) error // before the resource is deleted
 	Delete   string
-	Gone     string // the error of what is not there
+	Gone     string // the errors of what is not there
 	Ready    string // asked after Create and after changes until ...
 	IsReady  string // ... the answer has PATH=VALUE
+	IsGone   string // and after Delete until it has this, or one of Gone
 	Read     string // asks whether it is there, where a kill left that open ...
 	MadeAt   string // ... and when it was made: a path in the answer
 	Guess    string // the physical id that it would have; "" is {name}
@@ -291,6 +292,46 @@ func kinds() map[string]*kind {
 			Parts: []part{{Of: "Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags", Made: true,
 				Set: "codebuild:UpdateProject Name={id} Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags"}},
 			Replace: "Name", Delete: "codebuild:DeleteProject Name={id}", Gone: "ResourceNotFoundException"},
+
+		{Type: "AWS::EC2::Instance", Required: "ImageId", Tags: true,
+			Create: "ec2:RunInstances ImageId InstanceType IamInstanceProfile.Name={IamInstanceProfile} UserData MetadataOptions KeyName " +
+				"TagSpecifications.0.ResourceType={Tags?instance} TagSpecifications.0.Tags={Tags} MinCount=1 MaxCount=1",
+			ID:    "=Instances.0.InstanceId",
+			Attr:  map[string]string{"InstanceId": "=Instances.0.InstanceId", "PrivateIp": "=Instances.0.PrivateIpAddress", "PrivateDnsName": "=Instances.0.PrivateDnsName", "AvailabilityZone": "=Instances.0.Placement.AvailabilityZone"},
+			Ready: "ec2:DescribeInstances InstanceIds.0={id}", IsReady: "Reservations.0.Instances.0.State.Name=running", IsGone: "Reservations.0.Instances.0.State.Name=terminated",
+			Parts: []part{{Of: "Tags", Each: "Key", Made: true, Set: "ec2:CreateTags Resources.0={id} Tags.0={.}", Unset: "ec2:DeleteTags Resources.0={id} Tags.0.Key={.Key}"}},
+			// In AWS a stopped instance takes some of these: here it is a new one.
+			Replace: "ImageId InstanceType IamInstanceProfile UserData MetadataOptions KeyName",
+			Delete:  "ec2:TerminateInstances InstanceIds.0={id}", Gone: "InvalidInstanceID.NotFound"},
+
+		{Type: "AWS::ECS::Cluster", Name: "ClusterName", Longest: 255, Tags: true,
+			Create: "ecs:CreateCluster ClusterName={name} Tags", Attr: map[string]string{"Arn": "=Cluster.ClusterArn"},
+			Parts:   []part{{Of: "Tags", Each: "Key", Made: true, Set: "ecs:TagResource ResourceArn=arn:aws:ecs:{region}:{account}:cluster/{id} Tags.0={.}", Unset: "ecs:UntagResource ResourceArn=arn:aws:ecs:{region}:{account}:cluster/{id} TagKeys.0={.Key}"}},
+			Replace: "ClusterName", Delete: "ecs:DeleteCluster Cluster={id}", Gone: "ClusterNotFoundException"},
+		{Type: "AWS::ECS::TaskDefinition", Name: "Family", Longest: 255, Tags: true,
+			Create: "ecs:RegisterTaskDefinition Family={name} TaskRoleArn ExecutionRoleArn NetworkMode ContainerDefinitions RequiresCompatibilities Cpu Memory RuntimePlatform Tags",
+			ID:     "=TaskDefinition.TaskDefinitionArn", Attr: map[string]string{"TaskDefinitionArn": "=TaskDefinition.TaskDefinitionArn"},
+			Parts:   []part{{Of: "Tags", Each: "Key", Made: true, Set: "ecs:TagResource ResourceArn={id} Tags.0={.}", Unset: "ecs:UntagResource ResourceArn={id} TagKeys.0={.Key}"}},
+			Replace: "Family TaskRoleArn ExecutionRoleArn NetworkMode ContainerDefinitions RequiresCompatibilities Cpu Memory RuntimePlatform",
+			Delete:  "ecs:DeregisterTaskDefinition TaskDefinition={id}", Gone: "ClientException"},
+		{Type: "AWS::ECS::Service", Name: "ServiceName", Longest: 255, Tags: true,
+			Create: "ecs:CreateService ServiceName={name} Cluster TaskDefinition DesiredCount LaunchType DeploymentConfiguration NetworkConfiguration PropagateTags Tags",
+			ID:     "=Service.ServiceArn", Attr: map[string]string{"ServiceArn": "=Service.ServiceArn", "Name": "=Service.ServiceName"},
+			Ready: "ecs:DescribeServices Cluster Services.0={id}", IsReady: "Services.0.Deployments.0.RolloutState=COMPLETED", IsGone: "Services.0.Status=INACTIVE",
+			Parts: []part{
+				{Of: "TaskDefinition DesiredCount DeploymentConfiguration NetworkConfiguration", Made: true,
+					Set: "ecs:UpdateService Cluster Service={id} TaskDefinition DesiredCount DeploymentConfiguration NetworkConfiguration"},
+				{Of: "Tags", Each: "Key", Made: true, Set: "ecs:TagResource ResourceArn={id} Tags.0={.}", Unset: "ecs:UntagResource ResourceArn={id} TagKeys.0={.Key}"}},
+			Replace: "ServiceName Cluster LaunchType", Delete: "ecs:DeleteService Cluster Service={id} Force=true", Gone: "ServiceNotFoundException ServiceNotActiveException ClusterNotFoundException"},
+
+		{Type: "AWS::CodePipeline::Pipeline", Name: "Name", Longest: 100, Required: "RoleArn Stages", Tags: true,
+			Create: "codepipeline:CreatePipeline Pipeline.Name={name} Pipeline.RoleArn={RoleArn} Pipeline.Stages={Stages} Pipeline.ArtifactStore={ArtifactStore} Pipeline.PipelineType={PipelineType} Pipeline.ExecutionMode={ExecutionMode} Pipeline.Variables={Variables} Tags",
+			Attr:   map[string]string{"Version": "=Pipeline.Version"},
+			Parts: []part{
+				{Of: "RoleArn Stages ArtifactStore PipelineType ExecutionMode Variables", Made: true,
+					Set: "codepipeline:UpdatePipeline Pipeline.Name={id} Pipeline.RoleArn={RoleArn} Pipeline.Stages={Stages} Pipeline.ArtifactStore={ArtifactStore} Pipeline.PipelineType={PipelineType} Pipeline.ExecutionMode={ExecutionMode} Pipeline.Variables={Variables}"},
+				{Of: "Tags", Each: "Key", Made: true, Set: "codepipeline:TagResource ResourceArn=arn:aws:codepipeline:{region}:{account}:{id} Tags.0={.}", Unset: "codepipeline:UntagResource ResourceArn=arn:aws:codepipeline:{region}:{account}:{id} TagKeys.0={.Key}"}},
+			Replace: "Name", Delete: "codepipeline:DeletePipeline Name={id}", Gone: "PipelineNotFoundException"},
 
 		{Type: "AWS::CloudFormation::WaitConditionHandle", ID: "https://cloudformation-waitcondition-{region}.s3.{region}.amazonaws.com/{name}"},
 		{Type: stackType, IAM: true, Required: "TemplateURL", Tags: true},

@@ -246,10 +246,13 @@ func (m *maker) wait(ctx context.Context, k *kind, sc *scope, away bool) error {
 		return nil
 	}
 	path, want, _ := strings.Cut(k.IsReady, "=")
+	goneAt, goneWith, _ := strings.Cut(k.IsGone, "=")
 	for range 1200 { // a minute
 		out, err := m.all(ctx, k.ready, sc)
 		switch {
 		case away && gone(k, err):
+			return nil
+		case away && err == nil && k.IsGone != "" && template.Text(at(out, goneAt)) == goneWith:
 			return nil
 		case err != nil:
 			return err
@@ -267,7 +270,7 @@ func (m *maker) wait(ctx context.Context, k *kind, sc *scope, away bool) error {
 
 func gone(k *kind, err error) bool {
 	var e *wire.Error
-	return k.Gone != "" && errors.As(err, &e) && e.Code == k.Gone
+	return k.Gone != "" && errors.As(err, &e) && slices.Contains(strings.Fields(k.Gone), e.Code)
 }
 
 // interrupted finds out about a resource that was being made when the server was stopped:
