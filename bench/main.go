@@ -8,13 +8,14 @@
 //	upstream GetObject of 1 KiB of iamd before versitygw, beside versitygw alone
 //	dynamodb GetItem and PutItem of iamd before dynoxide, beside dynoxide alone
 //	lambda   Invoke of a warm function beside a bare net/http server
+//	imds     the credentials of an instance and of a task, as SDKs fetch them
 //	size     an organisation of 1,000 accounts, 100,000 users and 50,000 roles
 //
 // Run it with
 //
 //	go run . [-only policy,sts] [-time 5s] [-rounds 3] [-size 0.1] [-markdown FILE]
 //
-// For all but policy and sigv4 the server runs on one core and the client on another (taskset);
+// For all but policy, sigv4 and imds the server runs on one core and the client on another (taskset);
 // the client has signed its requests beforehand. Beside the requests a second
 // it tells the CPU time that the server spent on each, which other work on the
 // machine disturbs less. Everything stays on the loopback interface and in a
@@ -64,6 +65,7 @@ var parts = []part{
 	{"upstream", benchUpstream},
 	{"dynamodb", benchDynamoDB},
 	{"lambda", benchLambda},
+	{"imds", benchIMDS},
 	{"size", benchSize},
 }
 
@@ -75,7 +77,7 @@ func main() {
 		return
 	}
 	testing.Init()
-	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, lambda, size (default all)")
+	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, lambda, imds, size (default all)")
 	markdown := flag.String("markdown", "", "also write the tables to this file, in Markdown")
 	var s settings
 	flag.DurationVar(&s.time, "time", 3*time.Second, "time of one measurement under load")
