@@ -52,7 +52,7 @@ func TestDo(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, query = r.URL.EscapedPath(), r.URL.RawQuery
 		if _, err := verifier.Verify(r, sigv4.Scope{Service: "s3", Family: sigv4.S3}, nil); err != nil {
-			http.Error(w, err.Error(), 403)
+			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}
 		for _, name := range []string{"X-Amz-Security-Token", "Cookie", "X-Forwarded-For", "Te"} {

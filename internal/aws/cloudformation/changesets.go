@@ -103,7 +103,7 @@ func (s *Service) plan(st *stack, t *template.Template, new, old *text) ([]api.C
 			change.Scope = append(change.Scope, "Metadata")
 			change.Details = append(change.Details, api.ResourceChangeDetail{Target: &api.ResourceTargetDefinition{Attribute: "Metadata", RequiresRecreation: "Never"}, Evaluation: "Static", ChangeSource: "DirectModification"})
 		}
-		if k.Type == stackType && change.Details == nil && hasUnknown(properties) == false {
+		if k.Type == stackType && change.Details == nil && !hasUnknown(properties) {
 			continue
 		}
 		if change.Details == nil && !replace {

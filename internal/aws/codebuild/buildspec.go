@@ -44,6 +44,13 @@ type artifactsSpec struct {
 	Secondary     map[string]artifactsSpec `yaml:"secondary-artifacts"`
 }
 
+// notText says in CodeBuild's words that a command is none.
+type notText struct{ index, line int }
+
+func (e notText) Error() string {
+	return fmt.Sprintf("Expected Commands[%d] to be of string type: found subkeys instead at line %d, value of the key tag on line %d might be empty", e.index, e.line, e.line-1)
+}
+
 // commands are a list of texts, and said so when they are not.
 type commands []string
 
@@ -60,7 +67,7 @@ func (c *commands) UnmarshalYAML(n *yaml.Node) error {
 			e = e.Alias
 		}
 		if n.Kind != yaml.SequenceNode || e.Kind != yaml.ScalarNode {
-			return fmt.Errorf("Expected Commands[%d] to be of string type: found subkeys instead at line %d, value of the key tag on line %d might be empty", i, e.Line, e.Line-1)
+			return notText{i, e.Line}
 		}
 		*c = append(*c, e.Value)
 	}

@@ -29,9 +29,6 @@ var (
 
 func (d *Definition) arn() arn.ARN { return arn.ARN(d.TaskDefinitionArn) }
 
-// named is FAMILY:REVISION.
-func (d *Definition) named() string { return d.Family + ":" + strconv.Itoa(int(d.Revision)) }
-
 func (s *Service) registerTaskDefinition(ctx context.Context, c *service.Call, in *api.RegisterTaskDefinitionInput) (*api.RegisterTaskDefinitionOutput, error) {
 	if err := checkDefinition(c, in); err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package lambda
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -196,14 +195,4 @@ func (a *runtimeAPI) whyBroken() *answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.broken
-}
-
-// wait waits for the first request for an event, and reports whether it came.
-func (a *runtimeAPI) wait(ctx context.Context) bool {
-	select {
-	case <-a.ready:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
