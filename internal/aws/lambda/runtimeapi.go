@@ -46,16 +46,15 @@ func failure(kind, format string, args ...any) answer {
 // runtime API for custom runtimes", version 2018-06-01.
 type runtimeAPI struct {
 	events chan *invocation // of one: the next event
-	ready  chan struct{}    // closed when the runtime has asked for its first event
 
 	mu      sync.Mutex
-	asked   bool        // ready is closed
+	asked   bool        // the runtime has asked for its first event
 	current *invocation // that the runtime has
 	broken  *answer     // what the runtime said of its initialization
 }
 
 func newRuntimeAPI() *runtimeAPI {
-	return &runtimeAPI{events: make(chan *invocation, 1), ready: make(chan struct{})}
+	return &runtimeAPI{events: make(chan *invocation, 1)}
 }
 
 const runtimePath = "/2018-06-01/runtime/"
@@ -92,7 +91,6 @@ func (a *runtimeAPI) next(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	if !a.asked {
 		a.asked = true
-		close(a.ready)
 	}
 	again := a.current
 	a.mu.Unlock()
