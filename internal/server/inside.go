@@ -86,9 +86,13 @@ func (i *Inside) Invoke(ctx context.Context, from *service.Call, name, op string
 // still is the caller as they are in the call's state.
 func still(c *service.Call, was *identity.Caller) (*identity.Caller, error) {
 	gone := &wire.Error{Code: "InvalidClientTokenId", Status: 403, Message: "The security token included in the request is invalid"}
-	switch {
-	case was.Type == identity.AWSService:
+	if was.Type == identity.AWSService {
 		return was, nil
+	}
+	if a := identity.Accounts.Get(c.State, was.Account); a == nil || !a.Closed.IsZero() { // whose keys are good for nothing
+		return nil, gone
+	}
+	switch {
 	case was.Session != nil:
 		if !c.Time.Before(was.Session.Expires) {
 			return nil, &wire.Error{Code: "ExpiredToken", Status: 403, Message: "The security token included in the request is expired"}

@@ -15,10 +15,12 @@ import (
 	"github.com/iamd-dev/iamd/arn"
 	iamapi "github.com/iamd-dev/iamd/internal/aws/iam/api"
 	s3api "github.com/iamd-dev/iamd/internal/aws/s3/api"
+	stsapi "github.com/iamd-dev/iamd/internal/aws/sts/api"
 	"github.com/iamd-dev/iamd/internal/awstest"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/servicerole"
+	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/internal/wire"
 )
 
@@ -135,6 +137,36 @@ func TestCall(t *testing.T) {
 }
 
 func isCreate(in any) bool { _, ok := in.(*s3api.CreateBucketInput); return ok }
+
+// Nobody acts for an account that is closed: not in a session that began before.
+func TestClosedAccount(t *testing.T) {
+	s, _ := site(t, trusting("lambda.amazonaws.com", ""))
+	session, err := s.Roles.Assume(t.Context(), use())
+	if err != nil {
+		t.Fatal(err)
+	}
+	whoami := func() error {
+		_, err := s.Roles.Invoker.Invoke(t.Context(), s.Roles.Call(session, "us-east-1", ""), "sts", "GetCallerIdentity", &stsapi.GetCallerIdentityInput{})
+		return err
+	}
+	if err := whoami(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DB.Update(t.Context(), func(tx *store.Tx) error {
+		a := identity.Accounts.Get(tx, account)
+		a.Closed = time.Now()
+		identity.Accounts.Put(tx, account, a)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := whoami(); code(err) != "InvalidClientTokenId" {
+		t.Errorf("a call of a closed account: %v", err)
+	}
+	if _, err := s.Roles.Assume(t.Context(), use()); err == nil {
+		t.Error("a role of a closed account was assumed")
+	}
+}
 
 // Credentials are renewed before they end, and not where the role trusts the service no more.
 func TestProvider(t *testing.T) {
