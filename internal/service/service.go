@@ -113,6 +113,23 @@ type Object struct {
 	Missing error    // what every caller is told where AWS says so before it decides (NoSuchBucket)
 }
 
+// Tagged is an object with tags, whose keys conditions name without regard to case.
+func Tagged[T any](tags []T, pair func(T) (key, value string)) Object {
+	o := Object{Tag: func(wanted string) (string, bool) {
+		for _, t := range tags {
+			if key, value := pair(t); strings.EqualFold(key, wanted) {
+				return value, true
+			}
+		}
+		return "", false
+	}}
+	for _, t := range tags {
+		key, _ := pair(t)
+		o.TagKeys = append(o.TagKeys, key)
+	}
+	return o
+}
+
 // A Resource finds what a call is about, given the type of the operation's input.
 type Resource func(in reflect.Type) func(*Call, any) []Target
 

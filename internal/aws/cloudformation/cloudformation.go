@@ -167,16 +167,5 @@ func object(r *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	if st == nil || st.ID != string(a) {
 		return service.Object{}
 	}
-	o := service.Object{Tag: func(key string) (string, bool) {
-		for _, t := range st.Tags {
-			if strings.EqualFold(t.Key, key) {
-				return t.Value, true
-			}
-		}
-		return "", false
-	}}
-	for _, t := range st.Tags {
-		o.TagKeys = append(o.TagKeys, t.Key)
-	}
-	return o
+	return service.Tagged(st.Tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
 }

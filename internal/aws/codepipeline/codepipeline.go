@@ -152,18 +152,7 @@ func object(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	if p == nil {
 		return service.Object{}
 	}
-	on := service.Object{Tag: func(key string) (string, bool) {
-		for _, t := range p.Tags {
-			if strings.EqualFold(t.Key, key) {
-				return t.Value, true
-			}
-		}
-		return "", false
-	}}
-	for _, t := range p.Tags {
-		on.TagKeys = append(on.TagKeys, t.Key)
-	}
-	return on
+	return service.Tagged(p.Tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
 }
 
 // use is how CodePipeline uses a pipeline's role.

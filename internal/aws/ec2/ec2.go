@@ -204,17 +204,8 @@ func object(r *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	if i == nil {
 		return service.Object{}
 	}
-	o := service.Object{Account: i.Account, Tag: func(key string) (string, bool) {
-		for _, t := range i.Tags {
-			if strings.EqualFold(t.Key, key) {
-				return t.Value, true
-			}
-		}
-		return "", false
-	}}
-	for _, t := range i.Tags {
-		o.TagKeys = append(o.TagKeys, t.Key)
-	}
+	o := service.Tagged(i.Tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
+	o.Account = i.Account
 	return o
 }
 
