@@ -180,8 +180,9 @@ func (x *machine) settle(f func(*Instance) bool) {
 // disk is where the instance's disk is while it does not run.
 func (x *machine) disk() string { return filepath.Join(x.Dir, filepath.Base(x.at)) }
 
-// scriptName is where user data is on the disk.
-const scriptName = ".user-data"
+// runData runs what it reads as a script and leaves nothing of it: user data may hold
+// secrets, and the disk outlives the instance's run.
+const runData = `umask 077; f=$(mktemp "${TMPDIR:-/tmp}/user-data.XXXXXX") && cat >"$f" && chmod 700 "$f" || exit 1; "$f" </dev/null; r=$?; rm -f "$f"; exit $r`
 
 // boot runs the instance. Its first program does nothing; its user data, at the first
 // boot, and what an agent is asked for are commands beside it.
@@ -213,10 +214,7 @@ func (x *machine) boot(i *Instance) error {
 				return os.Rename(x.disk(), dir)
 			}
 			first = true
-			if !script {
-				return nil
-			}
-			return os.WriteFile(filepath.Join(dir, scriptName), data, 0o700)
+			return nil
 		},
 		Path: shell, Args: []string{"-c", "while :; do sleep 86400; done"},
 		Env:    []string{"HOME=" + workload.TaskDir, "AWS_REGION=" + i.Region, "AWS_DEFAULT_REGION=" + i.Region},
@@ -233,7 +231,7 @@ func (x *machine) boot(i *Instance) error {
 	x.mu.Unlock()
 	x.work.Go(func() { x.watch(run, cancel) })
 	if first && script {
-		x.work.Go(func() { x.script(run) })
+		x.work.Go(func() { x.script(run, shell, data) })
 	}
 	if x.Agent != nil {
 		x.work.Go(func() {
@@ -244,25 +242,32 @@ func (x *machine) boot(i *Instance) error {
 }
 
 // script runs the user data, and says how it ended.
-func (x *machine) script(run *workload.Run) {
-	read, write, err := os.Pipe()
-	if err == nil {
-		defer read.Close()
-		var e *workload.Execution
-		e, err = run.Exec(workload.Command{Path: workload.TaskDir + "/" + scriptName, Stdout: write, Stderr: write})
-		write.Close()
-		if err == nil {
-			done := make(chan struct{})
-			go func() { defer close(done); x.console.ReadFrom(read) }() // what the script left in the background may write on
-			code, ended := e.Wait()
-			if ended == nil {
-				fmt.Fprintf(&x.console, "[user data ended with exit status %d]\n", code)
-			}
-			<-done
+func (x *machine) script(run *workload.Run, shell string, data []byte) {
+	var files [4]*os.File // two pipes: what is read, and what is written
+	for i := 0; i < len(files); i += 2 {
+		read, write, err := os.Pipe()
+		if err != nil {
+			fmt.Fprintf(&x.console, "[user data could not be run: %v]\n", err)
 			return
 		}
+		files[i], files[i+1] = read, write
+		defer read.Close()
+		defer write.Close()
 	}
-	fmt.Fprintf(&x.console, "[user data could not be run: %v]\n", err)
+	e, err := run.Exec(workload.Command{Path: shell, Args: []string{"-c", runData}, Stdin: files[0], Stdout: files[3], Stderr: files[3]})
+	files[0].Close()
+	files[3].Close()
+	if err != nil {
+		fmt.Fprintf(&x.console, "[user data could not be run: %v]\n", err)
+		return
+	}
+	var copying sync.WaitGroup
+	copying.Go(func() { files[1].Write(data); files[1].Close() })
+	copying.Go(func() { x.console.ReadFrom(files[2]) }) // what the script left in the background may write on
+	if code, err := e.Wait(); err == nil {
+		fmt.Fprintf(&x.console, "[user data ended with exit status %d]\n", code)
+	}
+	copying.Wait()
 }
 
 // watch waits for the end of what runs. Where nobody has asked for it, the instance has
