@@ -73,6 +73,10 @@ var secret = []exception{
 	{"iam", "*.AuthenticationCode2", "", "as TokenCode"},
 	{"cloudformation", "*.ParameterValue", "", "a parameter with NoEcho is a secret, and the call does not tell which have it"},
 	{"cloudformation", "*.TemplateBody", "", "CloudTrail does not print it; templates may hold secrets"},
+	{"codebuild", "EnvironmentVariable.value", "", plaintext},
+	{"codebuild", "*.buildspec", "", "it has plaintext variables, too"},
+	{"codebuild", "*.buildspecOverride", "", "as Buildspec"},
+	{"codepipeline", "*.configuration", "", "tokens of source providers, parameters of stacks and variables of builds are in it"},
 	{"dynamodb", "*.Item", "", items},
 	{"dynamodb", "*.ExpressionAttributeValues", "", items},
 	{"dynamodb", "*.Expected", "", items},
@@ -83,6 +87,8 @@ var secret = []exception{
 	{"dynamodb", "*.Statement", "", items},
 	{"dynamodb", "*.Parameters", "", items},
 }
+
+const plaintext = "a variable in plaintext may be a secret all the same"
 
 const items = "CloudTrail's data events of DynamoDB hold keys and names of attributes, and no values"
 

@@ -207,7 +207,7 @@ type StartBuildInput struct {
 	SourceAuthOverride               *SourceAuth            `wire:"sourceAuthOverride"`
 	GitCloneDepthOverride            *int32                 `wire:"gitCloneDepthOverride" min:"0"`
 	GitSubmodulesConfigOverride      *GitSubmodulesConfig   `wire:"gitSubmodulesConfigOverride"`
-	BuildspecOverride                string                 `wire:"buildspecOverride"`
+	BuildspecOverride                string                 `wire:"buildspecOverride,sensitive"`
 	InsecureSslOverride              *bool                  `wire:"insecureSslOverride"`
 	ReportBuildStatusOverride        *bool                  `wire:"reportBuildStatusOverride"`
 	BuildStatusConfigOverride        *BuildStatusConfig     `wire:"buildStatusConfigOverride"`
@@ -397,7 +397,7 @@ type EnvironmentPlatform struct {
 
 type EnvironmentVariable struct {
 	Name  string `wire:"name,req" min:"1"`
-	Value string `wire:"value,req"`
+	Value string `wire:"value,req,sensitive"`
 	Type  string `wire:"type" enum:"PLAINTEXT|PARAMETER_STORE|SECRETS_MANAGER"`
 }
 
@@ -532,7 +532,7 @@ type ProjectSource struct {
 	Location            string               `wire:"location"`
 	GitCloneDepth       int32                `wire:"gitCloneDepth" min:"0"`
 	GitSubmodulesConfig *GitSubmodulesConfig `wire:"gitSubmodulesConfig"`
-	Buildspec           string               `wire:"buildspec"`
+	Buildspec           string               `wire:"buildspec,sensitive"`
 	Auth                *SourceAuth          `wire:"auth"`
 	ReportBuildStatus   bool                 `wire:"reportBuildStatus"`
 	BuildStatusConfig   *BuildStatusConfig   `wire:"buildStatusConfig"`

@@ -244,7 +244,7 @@ type ActionDeclaration struct {
 	Name                 string                `wire:"name,req" min:"1" max:"100" pattern:"[A-Za-z0-9.@\\-_]+"`
 	ActionTypeId         *ActionTypeId         `wire:"actionTypeId,req"`
 	RunOrder             int32                 `wire:"runOrder" min:"1" max:"999"`
-	Configuration        map[string]string     `wire:"configuration"`
+	Configuration        map[string]string     `wire:"configuration,sensitive"`
 	Commands             []string              `wire:"commands" min:"1" max:"50" emin:"1" emax:"1000"`
 	OutputArtifacts      []OutputArtifact      `wire:"outputArtifacts"`
 	InputArtifacts       []InputArtifact       `wire:"inputArtifacts"`
@@ -291,7 +291,7 @@ type ActionExecutionFilter struct {
 
 type ActionExecutionInput struct {
 	ActionTypeId          *ActionTypeId     `wire:"actionTypeId"`
-	Configuration         map[string]string `wire:"configuration"`
+	Configuration         map[string]string `wire:"configuration,sensitive"`
 	ResolvedConfiguration map[string]string `wire:"resolvedConfiguration"`
 	RoleArn               string            `wire:"roleArn"`
 	Region                string            `wire:"region"`
@@ -557,7 +557,7 @@ type RetryStageMetadata struct {
 type RuleDeclaration struct {
 	Name             string            `wire:"name,req" min:"1" max:"100" pattern:"[A-Za-z0-9.@\\-_]+"`
 	RuleTypeId       *RuleTypeId       `wire:"ruleTypeId,req"`
-	Configuration    map[string]string `wire:"configuration" min:"0" max:"200"`
+	Configuration    map[string]string `wire:"configuration,sensitive" min:"0" max:"200"`
 	Commands         []string          `wire:"commands" min:"1" max:"50" emin:"1" emax:"1000"`
 	InputArtifacts   []InputArtifact   `wire:"inputArtifacts"`
 	RoleArn          string            `wire:"roleArn" max:"1024" pattern:"arn:aws(-[\\w]+)*:iam::[0-9]{12}:role/.*"`
