@@ -41,11 +41,14 @@ func NewSecretKey() Secret {
 	return Secret{base64.StdEncoding.EncodeToString(b[:])}
 }
 
-// A Vault seals what is stored but must be read again: long-term secret access
-// keys, which SigV4 needs in the clear, and the keys that seal sessions. Its own
-// key is in a file beside the data and never in the store, so that a copy of the
-// store alone opens nothing.
-type Vault struct{ aead cipher.AEAD }
+// A Vault seals what is stored but must be read again: every value of the store, and
+// within them long-term secret access keys, which SigV4 needs in the clear, and the keys
+// that seal sessions, so that they are secrets in memory, too. Its own key is in a file
+// beside the data and never in the store, so that a copy of the store alone opens nothing.
+type Vault struct {
+	aead   cipher.AEAD // of secrets
+	values cipher.AEAD // of the store's values
+}
 
 // OpenVault reads the key file at path, 64 hexadecimal digits, and makes it
 // (mode 0600) when there is none yet.
@@ -92,15 +95,17 @@ func writeNew(path string, text []byte) error {
 
 // NewVault makes a vault from a key of 32 bytes.
 func NewVault(key []byte) (*Vault, error) {
-	derived, err := hkdf.Key(sha256.New, key, nil, "iamd vault v1", 32)
-	if err != nil {
-		return nil, err
+	v := &Vault{}
+	for purpose, aead := range map[string]*cipher.AEAD{"iamd vault v1": &v.aead, "iamd values v1": &v.values} {
+		derived, err := hkdf.Key(sha256.New, key, nil, purpose, 32)
+		if err != nil {
+			return nil, err
+		}
+		if *aead, err = newAEAD(derived); err != nil {
+			return nil, err
+		}
 	}
-	aead, err := newAEAD(derived)
-	if err != nil {
-		return nil, err
-	}
-	return &Vault{aead}, nil
+	return v, nil
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
@@ -128,4 +133,28 @@ func (v *Vault) Open(name, sealed string) (Secret, error) {
 		return Secret{}, fmt.Errorf("opening the secret of %s: it was not sealed with this master key", name)
 	}
 	return Secret{string(text)}, nil
+}
+
+// valueVersion begins every sealed value. JSON, which values are before they are sealed,
+// never begins so.
+const valueVersion = 1
+
+// SealValue encrypts a value of the store under its key there: see store.Sealed. The
+// nonces are random, which is good for 2^32 values: a century at one change a second.
+func (v *Vault) SealValue(name string, value []byte) []byte {
+	sealed := make([]byte, 1, 1+len(value)+v.values.Overhead())
+	sealed[0] = valueVersion
+	return v.values.Seal(sealed, nil, value, []byte(name))
+}
+
+// OpenValue decrypts what SealValue made.
+func (v *Vault) OpenValue(name string, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 || sealed[0] != valueVersion {
+		return nil, errors.New("it is not sealed: another program wrote it, or an iamd that did not seal values, whose data this one does not take over")
+	}
+	value, err := v.values.Open(nil, nil, sealed[1:], []byte(name))
+	if err != nil {
+		return nil, errors.New("it was not sealed with this master key")
+	}
+	return value, nil
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // A Log keeps changes and puts them in order. Keys are a table's name, a slash
-// and the key in the table; values are JSON. Each commit has a revision, higher
+// and the key in the table; values are bytes, which a DB has in JSON. Each commit has a revision, higher
 // than those before it; the revision of a key is that of its last change.
 //
 // Its methods may be called from many goroutines, and one log may serve

@@ -25,7 +25,6 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +112,7 @@ func appendEvents(to []store.Event, events []*clientv3.Event) []store.Event {
 	for _, e := range events {
 		ev := store.Event{Key: string(e.Kv.Key), Revision: e.Kv.ModRevision}
 		if e.Type == clientv3.EventTypePut {
-			ev.Value = bytes.Clone(e.Kv.Value)
+			ev.Value = append([]byte{}, e.Kv.Value...) // not nil, which is a deletion
 		}
 		to = append(to, ev)
 	}
