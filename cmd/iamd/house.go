@@ -79,19 +79,19 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err != nil {
 		return nil, err
 	}
-	if h.db, err = store.Open(ctx, state, tables()...); err != nil {
-		return nil, err
-	}
-	if err := iam.UndoImports(ctx, h.db); err != nil {
-		return nil, err
-	}
 	// Read before anything is made: a damaged file stops the start.
 	keys, err := readCredentials(filepath.Join(s.data, "credentials"))
 	if err != nil {
+		return nil, errors.Join(err, state.Close())
+	}
+	vault, err := openVault(ctx, filepath.Join(s.data, "master.key"), state)
+	if err != nil {
+		return nil, errors.Join(err, state.Close())
+	}
+	if h.db, err = store.Open(ctx, store.Sealed(state, vault), tables()...); err != nil {
 		return nil, err
 	}
-	vault, err := h.vault(filepath.Join(s.data, "master.key"))
-	if err != nil {
+	if err := iam.UndoImports(ctx, h.db); err != nil {
 		return nil, err
 	}
 	h.keyring = identity.NewKeyring(vault)
@@ -221,11 +221,14 @@ func (h *house) state(ctx context.Context, s *settings) (store.Log, error) {
 	return etcd.Dial(ctx, c)
 }
 
-// vault opens the master key. Where there is state already, a missing key is not
+// openVault opens the master key. Where there is state already, a missing key is not
 // made anew: nothing sealed could be opened with it.
-func (h *house) vault(path string) (*identity.Vault, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !h.empty() {
-		return nil, fmt.Errorf("there is no master key %s, and the secrets in the store are sealed with it: restore it from a copy, or, of a cluster, from another server", path)
+func openVault(ctx context.Context, path string, state store.Log) (*identity.Vault, error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		lost := fmt.Errorf("there is no master key %s, and the state is sealed with it: restore it from a copy, or, of a cluster, from another server", path)
+		if _, err := state.Load(ctx, func(store.Event) error { return lost }); err != nil {
+			return nil, err
+		}
 	}
 	return identity.OpenVault(path)
 }

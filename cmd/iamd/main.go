@@ -27,7 +27,7 @@
 //	dynamodb/     tables, a directory for each account and region
 //	etcd/         users, roles, policies, buckets
 //	lock          taken while a server runs: one directory, one server
-//	master.key    opens the secrets in etcd/; keep a copy somewhere else
+//	master.key    opens what is in etcd/, which is sealed; keep a copy somewhere else
 //	s3/           objects
 //
 // The exit status is 0 when all went well, 2 when the command line or the

@@ -315,7 +315,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 func (s *Server) open() error {
 	ctx := context.Background()
 	var err error
-	if s.DB, err = store.Open(ctx, s.log, slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ec2service.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables(), codepipelineservice.Tables())...); err != nil {
+	if s.DB, err = store.Open(ctx, store.Sealed(s.log, s.vault), slices.Concat(identity.Tables(), outbound.Tables(), iamservice.Tables(), organizationsservice.Tables(), s3service.Tables(), dynamodbservice.Tables(), ec2service.Tables(), ecsservice.Tables(), lambdaservice.Tables(), ssmservice.Tables(), cloudformationservice.Tables(), codebuildservice.Tables(), codepipelineservice.Tables())...); err != nil {
 		return err
 	}
 	if err := iamservice.UndoImports(ctx, s.DB); err != nil {
