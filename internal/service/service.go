@@ -253,6 +253,9 @@ type Answer struct {
 // the input itself: iamd reads only what it decides by.
 func (op *Op) Guarded() bool { return op.guard }
 
+// TakesInput reports whether the input is read: not that of declined operations without a row.
+func (op *Op) TakesInput() bool { return op.in != reflect.TypeFor[none]() }
+
 // New returns an empty input for the operation.
 func (op *Op) New() any { return reflect.New(op.in).Interface() }
 
@@ -363,6 +366,8 @@ type Row struct {
 	needs   []*Need
 	data    bool
 	open    bool
+
+	declined bool
 }
 
 // Guard is a row of an operation that is decided and recorded here and carried out by
@@ -373,8 +378,16 @@ func Guard[In any](pass func(context.Context, *Call, string, any) (*Answer, erro
 	return Handle(func(ctx context.Context, c *Call, in *In) (*Answer, error) { return pass(ctx, c, name, in) }, on, clauses...)
 }
 
-// none is the input of declined operations, which is not read.
+// none is the input of declined operations that have no row, which is not read.
 type none struct{}
+
+// Decline is the row of an operation that is decided and recorded as AWS does, and then
+// answers NotImplemented, with the reason that stands for it in declined.txt.
+func Decline[In any](on Resource, clauses ...Clause) Row {
+	r := Handle(func(context.Context, *Call, *In) (*none, error) { return nil, nil }, on, clauses...)
+	r.declined = true
+	return r
+}
 
 // Handle is a row: a handler, the resource that its action is authorised on, and
 // what more bears on it.
@@ -576,9 +589,9 @@ type Service struct {
 }
 
 // New builds a service. declined has a line for each operation of the model that
-// has no row: its name, the action that it is authorised as where that is not named
-// like it ("s3:PutLifecycleConfiguration"), the reason; lines that begin with # are
-// comments. It panics when the table is not complete or says something twice.
+// has no row, or one made by Decline: its name, the action that it is authorised as where
+// that is not named like it ("s3:PutLifecycleConfiguration") and no row says it, the reason;
+// lines that begin with # are comments. An operation without a row is authorised on "*". It panics when the table is not complete or says something twice.
 func New(m *wire.Model, declined string, rows ...Row) *Service {
 	s := &Service{Model: m, ops: map[string]*Op{}}
 	fail := func(format string, args ...any) {
@@ -595,6 +608,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, by: row.by, mfa: row.mfa, in: row.in,
 			reads: reads(name), issues: issues(w), data: row.data, guard: row.out == reflect.TypeFor[Answer]()}
 	}
+	unexplained := map[string]bool{}
 	for _, row := range rows {
 		name := strings.TrimSuffix(row.in.Name(), "Input")
 		for _, n := range row.needs {
@@ -606,6 +620,7 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 			fail("%s needs no permission", name)
 		}
 		add(name, row, "")
+		unexplained[name] = row.declined
 		if unsigned := m.Operation(name).Unsigned; unsigned != (row.by != nil) {
 			fail("%s is called without a signature: %t, and its row tells who calls: %t", name, unsigned, row.by != nil)
 		}
@@ -626,12 +641,21 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		if reason == "" {
 			fail("%s is declined without a reason", name)
 		}
+		if unexplained[name] {
+			s.ops[name].Declined, unexplained[name] = reason, false
+			continue
+		}
 		in := reflect.TypeFor[none]()
 		row := Row{in: in}
 		if w := m.Operation(name); w == nil || !w.Unsigned { // the input of an unsigned call tells who calls, and is not read
 			row.needs = []*Need{{Action: action, on: Any(in)}}
 		}
 		add(name, row, reason)
+	}
+	for name, without := range unexplained {
+		if without {
+			fail("%s is declined without a reason", name)
+		}
 	}
 	for _, w := range m.Operations {
 		if s.ops[w.Name] == nil {

@@ -110,6 +110,33 @@ func TestChecks(t *testing.T) {
 	}
 }
 
+// A declined operation with a row is decided by the row, on what its input says.
+func TestDecline(t *testing.T) {
+	thing := ARN("arn:aws:toy:{region}:{account}:thing/{Name}")
+	s := New(model(), "DestroyThing no\nWhoever no\nCreateThing things make themselves\n", Decline[CreateThingInput](thing, Key("toy:Role", "{Role}")), Handle(list, Any))
+	op := s.Op("CreateThing")
+	checks := op.Checks(&Call{Account: "111122223333", Region: "eu-west-1"}, &CreateThingInput{Name: "n", Role: "r"})
+	if len(checks) != 1 || checks[0].Action != "toy:CreateThing" || checks[0].ARN != "arn:aws:toy:eu-west-1:111122223333:thing/n" || len(checks[0].Pairs) != 1 {
+		t.Errorf("it is decided on %v", checks)
+	}
+	if !op.TakesInput() || s.Op("DestroyThing").TakesInput() {
+		t.Error("which operations take an input is not told")
+	}
+	if _, err := op.Do(t.Context(), &Call{}, &CreateThingInput{}); err == nil || !strings.Contains(err.Error(), "NotImplemented: iamd does not implement toy:CreateThing: things make themselves") {
+		t.Errorf("it answers %v", err)
+	}
+	for _, wrong := range []string{"DestroyThing no\nWhoever no\n", "DestroyThing no\nWhoever no\nCreateThing a\nCreateThing b\n"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%q is taken", wrong)
+				}
+			}()
+			New(model(), wrong, Decline[CreateThingInput](thing), Handle(list, Any))
+		}()
+	}
+}
+
 type WhoeverInput struct{ Token string }
 
 // The caller of a row with By is whom its function finds in the input.
