@@ -68,8 +68,15 @@ func (s *Server) decideAgain(c *service.Call, record []byte) ([]*authz.Explanati
 	if ip, err := netip.ParseAddr(e.SourceIPAddress); err == nil {
 		call.Source.IP = ip
 	}
-	svc := s.prefixes[name]
-	checks, told := e.checks(call, svc, name)
+	svc, op := s.operation(name, e.EventName)
+	if op == nil {
+		for operation, event := range eventNames[name] {
+			if event == e.EventName {
+				svc, op = s.operation(name, operation)
+			}
+		}
+	}
+	checks, told := e.checks(call, op, name)
 	notes = append(notes, told...)
 
 	var all []*authz.Explanation
@@ -78,7 +85,7 @@ func (s *Server) decideAgain(c *service.Call, record []byte) ([]*authz.Explanati
 		if r.Service == nil {
 			r.Service = &service.Service{Model: &wire.Model{Name: name}}
 		}
-		if of := s.prefixes[check.ARN.Service()]; of != nil && of.Object != nil && !check.New {
+		if of := s.resources(check.ARN.Service()); of != nil && of.Object != nil && !check.New {
 			r.Object = of.Object(c.State, check.Action, check.ARN)
 		}
 		notes := notes
@@ -224,18 +231,8 @@ var refusedText = regexp.MustCompile(`is not authorized to perform: ([A-Za-z0-9-
 // checks are the permissions that the call asked for. The parameters of the call
 // tell them all; where there are none, as in the records of refused calls, what
 // was refused stands in the error.
-func (e *event) checks(c *service.Call, svc *service.Service, name string) (all []service.Check, notes []string) {
-	var op *service.Op
-	if svc != nil {
-		if op = svc.Op(e.EventName); op == nil {
-			for operation, event := range eventNames[name] {
-				if event == e.EventName {
-					op = svc.Op(operation)
-				}
-			}
-		}
-	}
-	if op != nil && op.Declined == "" && len(e.RequestParameters) > 0 && e.RequestParameters[0] == '{' {
+func (e *event) checks(c *service.Call, op *service.Op, name string) (all []service.Check, notes []string) {
+	if op != nil && op.TakesInput() && len(e.RequestParameters) > 0 && e.RequestParameters[0] == '{' {
 		in := op.New()
 		if wire.ReadRecord(e.RequestParameters, in) == nil {
 			if all, err := checksOf(c, op, in); err == nil && len(all) > 0 {

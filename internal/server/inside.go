@@ -30,11 +30,10 @@ func (i *Inside) Invoke(ctx context.Context, from *service.Call, name, op string
 	}
 	s.inFlight.Add(1)
 	defer s.inFlight.Done()
-	svc := s.prefixes[name]
+	svc, o := s.operation(name, op)
 	if svc == nil {
 		return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd does not serve " + name + " here."}
 	}
-	o := svc.Op(op)
 	if o == nil {
 		return nil, fmt.Errorf("there is no operation %s:%s", name, op)
 	}
@@ -65,7 +64,7 @@ func (i *Inside) Invoke(ctx context.Context, from *service.Call, name, op string
 		return nil, &wire.Error{Code: "ServiceUnavailable", Status: 503, Message: "The account is being imported."}
 	}
 	s.used(c, o)
-	if o.Declined == "" {
+	if o.TakesInput() {
 		if err := wire.Check(svc.Model, in); err != nil {
 			return nil, s.refuseInput(c, o, err)
 		}

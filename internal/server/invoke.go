@@ -122,7 +122,7 @@ func (d *deliberation) one(action policy.Action, resource arn.ARN, pairs ...serv
 
 func (d *deliberation) decide(check service.Check) error {
 	r := authz.Request{Call: d.call, Service: d.op.Service, Check: check}
-	if svc := d.server.prefixes[check.ARN.Service()]; svc != nil && svc.Object != nil && !check.New {
+	if svc := d.server.resources(check.ARN.Service()); svc != nil && svc.Object != nil && !check.New {
 		r.Object = svc.Object(d.call.State, check.Action, check.ARN)
 	}
 	if r.Object.Missing != nil {

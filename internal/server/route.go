@@ -38,7 +38,7 @@ func (s *Server) routeService(r *http.Request) (route, error) {
 		}
 		return route{toolbox: true, details: id}, nil
 	case name != "":
-		if svc := s.services[name]; svc != nil {
+		if svc := s.signedFor(name, r); svc != nil {
 			return route{svc: svc}, nil
 		}
 		return route{}, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd does not serve " + name + "."}
@@ -50,14 +50,51 @@ func (s *Server) routeService(r *http.Request) (route, error) {
 				return route{svc: svc}, nil
 			}
 		}
-		if svc := s.services["sts"]; svc != nil {
+		if svc := s.signedFor("sts", r); svc != nil {
 			return route{svc: svc}, nil
 		}
 	}
-	if svc := s.services["s3"]; svc != nil {
+	if svc := s.signedFor("s3", r); svc != nil {
 		return route{svc: svc}, nil
 	}
 	return route{}, &wire.Error{Code: "MissingAuthenticationToken", Status: 403, Message: "Request is missing Authentication Token"}
+}
+
+// signedFor is the service that a signature names; nil when there is none. DynamoDB and its
+// streams are two services with one name: X-Amz-Target tells which.
+func (s *Server) signedFor(name string, r *http.Request) *service.Service {
+	all := s.services[name]
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) > 1 {
+		prefix, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		for _, svc := range all {
+			if svc.Model.TargetPrefix == prefix {
+				return svc
+			}
+		}
+	}
+	return all[0]
+}
+
+// resources is the service that knows the resources whose ARNs have the prefix; nil when
+// there is none.
+func (s *Server) resources(prefix string) *service.Service {
+	if all := s.prefixes[prefix]; len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// operation is the operation of a service with the prefix, and that service; nil when there is none.
+func (s *Server) operation(prefix, name string) (*service.Service, *service.Op) {
+	for _, svc := range s.prefixes[prefix] {
+		if op := svc.Op(name); op != nil {
+			return svc, op
+		}
+	}
+	return s.resources(prefix), nil
 }
 
 func isForm(r *http.Request) bool {

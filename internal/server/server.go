@@ -90,16 +90,17 @@ const ChannelPath = "/v1/data-channel/"
 // A Server answers calls. It is an http.Handler.
 type Server struct {
 	Config
-	services map[string]*service.Service // by signing name
-	prefixes map[string]*service.Service // by the service part of ARNs and actions
-	details  *service.Service            // /authorization-details
+	services map[string][]*service.Service // by signing name
+	prefixes map[string][]*service.Service // by the service part of ARNs and actions
+	details  *service.Service              // /authorization-details
 	verifier sigv4.Verifier
 	metrics  *metrics
 	uses     uses
 	inFlight sync.WaitGroup
 }
 
-// New returns a server, or an error when two services have one name.
+// New returns a server, or an error when two services have one name and nothing in a
+// request tells them apart.
 func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -107,13 +108,16 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{Config: cfg, services: map[string]*service.Service{}, prefixes: map[string]*service.Service{}, metrics: newMetrics()}
+	s := &Server{Config: cfg, services: map[string][]*service.Service{}, prefixes: map[string][]*service.Service{}, metrics: newMetrics()}
 	for _, svc := range cfg.Services {
-		if s.services[svc.Model.SigningName] != nil {
-			return nil, fmt.Errorf("two services are signed for %s", svc.Model.SigningName)
+		name := svc.Model.SigningName
+		for _, other := range s.services[name] {
+			if svc.Model.TargetPrefix == other.Model.TargetPrefix || svc.Model.TargetPrefix == "" || other.Model.TargetPrefix == "" {
+				return nil, fmt.Errorf("two services are signed for %s", name)
+			}
 		}
-		s.services[svc.Model.SigningName] = svc
-		s.prefixes[svc.Model.Name] = svc
+		s.services[name] = append(s.services[name], svc)
+		s.prefixes[svc.Model.Name] = append(s.prefixes[svc.Model.Name], svc)
 	}
 	s.details = s.detailsTable()
 	s.verifier = sigv4.Verifier{Lookup: s.lookup, Now: cfg.Now}
@@ -241,7 +245,7 @@ func (x *exchange) serve() error {
 	}
 	s.used(call, op)
 	in := op.New()
-	if op.Declined == "" {
+	if op.TakesInput() {
 		if x.route.streams() && (op.Wire.Streams() || r.ContentLength != 0) { // the body is verified as it is read, here or by the handler
 			stream, err := signature.Body(r)
 			if err != nil {
