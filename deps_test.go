@@ -55,7 +55,8 @@ const order = `
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/sts/api, webidentity, saml < aws/sts
 	# DynamoDB is kept by a program beside us.
-	service, workload, aws/dynamodb/api < aws/dynamodb
+	wire < aws/dynamodb/streams/api
+	service, workload, aws/dynamodb/api, aws/dynamodb/streams/api < aws/dynamodb
 
 	# Services use the roles that are passed to them in one way, and call each other inside:
 	# whose input that takes, of that service they see the api.

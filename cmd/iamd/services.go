@@ -61,7 +61,8 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		all = append(all, buckets.AWS())
 	}
 	if h.engines != nil || len(s.behind.dynamodb) > 0 {
-		all = append(all, (&dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines)}).AWS())
+		items := &dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines), Keyring: h.keyring}
+		all = append(all, items.AWS(), items.Streams())
 	}
 	if h.machines != nil {
 		all = append(all, (&ec2.Service{DB: h.db, Machines: h.machines}).AWS())

@@ -334,6 +334,7 @@ var furtherErrors = []furtherError{
 	{"sts", "InvalidParameterCombination", 400},
 	{"sts", "ServiceUnavailable", 503},
 	{"dynamodb", "ValidationException", 400},
+	{"dynamodbstreams", "ValidationException", 400},
 	{"ec2messages", "AccessDeniedException", 400},
 	{"ec2messages", "ValidationException", 400},
 	{"ec2", "DryRunOperation", 412},

@@ -45,7 +45,7 @@
 // archive that nothing uses.
 //
 //	SERVICE OPERATION [PARAMETER=VALUE]...
-//		calls an operation of iam, sts, organizations, s3, dynamodb, ec2, ecs, lambda, ssm, codebuild, cloudformation or codepipeline as the current actor. stdout becomes
+//		calls an operation of iam, sts, organizations, s3, dynamodb, dynamodbstreams, ec2, ecs, lambda, ssm, codebuild, cloudformation or codepipeline as the current actor. stdout becomes
 //		the output, stderr the error, as below. With ! it must be answered by an error.
 //	until REGEXP SERVICE OPERATION [PARAMETER=VALUE]...
 //		calls an operation again and again until what it answers matches: for what goes on
@@ -167,6 +167,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/codebuild"
 	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -391,6 +392,7 @@ func (s *Server) open() error {
 		}
 		(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: s.handler, Credentials: g.Credentials, Exec: g.Exec, Shell: shell, Now: s.Now}).Run(ctx)
 	}
+	tables := &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,
@@ -401,7 +403,8 @@ func (s *Server) open() error {
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
-			(&dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine}).AWS(),
+			tables.AWS(),
+			tables.Streams(),
 			(&ec2service.Service{DB: s.DB, Machines: s.Machines}).AWS(),
 			s.pipelines.AWS(),
 			s.builds.AWS(),
@@ -535,6 +538,11 @@ func (s *Server) S3(cfg aws.Config) *s3.Client {
 // keeper of programs: see workload.Keep.
 func (s *Server) DynamoDB(cfg aws.Config) *dynamodb.Client {
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPSignerV4 = s.signer(false) })
+}
+
+// DynamoDBStreams returns a client with the configuration.
+func (s *Server) DynamoDBStreams(cfg aws.Config) *dynamodbstreams.Client {
+	return dynamodbstreams.NewFromConfig(cfg, func(o *dynamodbstreams.Options) { o.HTTPSignerV4 = s.signer(false) })
 }
 
 // Lambda returns a client with the configuration.

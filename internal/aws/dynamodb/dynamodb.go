@@ -11,7 +11,9 @@
 // but for table names given as ARNs and ARNs in the answers of control operations,
 // which name the engine's account.
 //
-// iamd itself keeps what decisions need: the tags and resource-based policies of tables.
+// iamd itself keeps what decisions need: the tags and resource-based policies of tables and streams.
+//
+// DynamoDB Streams is a service of its own beside it: see streams.go.
 //
 // # Conditions
 //
@@ -29,6 +31,7 @@ import (
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
 	"github.com/iamd-dev/iamd/policy"
@@ -40,6 +43,8 @@ type Service struct {
 	// Engine returns who keeps the tables of an account in a region. Its error is the
 	// caller's answer: an AWS error that says what to install.
 	Engine func(ctx context.Context, account, region string) (Engine, error)
+	// Keyring seals the iterators of streams.
+	Keyring *identity.Keyring
 }
 
 // An Engine carries out calls.
@@ -67,7 +72,7 @@ func (s *Service) AWS() *service.Service {
 			also("dynamodb:PutResourcePolicy", nil, service.When("ResourcePolicy"))),
 		guard[api.DescribeTableInput](s, table[api.DescribeTableInput]()),
 		guard[api.ListTablesInput](s, tables),
-		guard[api.UpdateTableInput](s, table[api.UpdateTableInput]()),
+		handle(s.updateTable, table[api.UpdateTableInput]()),
 		handle(s.deleteTable, table[api.DeleteTableInput]()),
 		guard[api.DescribeTimeToLiveInput](s, table[api.DescribeTimeToLiveInput]()),
 		guard[api.UpdateTimeToLiveInput](s, table[api.UpdateTimeToLiveInput]()),
@@ -178,11 +183,13 @@ func tableARN(c *service.Call, nameOrARN string) string {
 	return string(arn.New("aws", "dynamodb", c.Region, c.Account, "table/"+nameOrARN))
 }
 
-// objectOf is what authorisation may know of a table: of an index or a stream, its table's.
+// objectOf is what authorisation may know of a table or a stream; of an index, its table's.
 func objectOf(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	t := tables.Get(state, tableKey(a))
 	if t == nil {
 		return service.Object{}
 	}
-	return service.Object{Policy: t.policy(a).Document, Tag: t.tag, TagKeys: t.tagKeys()}
+	o := service.Tagged(t.tags(a), func(tag api.Tag) (string, string) { return tag.Key, tag.Value })
+	o.Policy = t.policy(a).Document
+	return o
 }

@@ -40,7 +40,8 @@ var below = map[string]*regexp.Regexp{
 }
 
 // owner is the account and region whose engine has the tables that a call names. A call
-// that names tables of several is refused: no engine has them all.
+// that names tables of several is refused: no engine has them all, and what is in another
+// region is asked for there.
 func owner(c *service.Call, in any) (account, region string, err error) {
 	account, region = c.Account, c.Region
 	first := true
@@ -53,8 +54,11 @@ func owner(c *service.Call, in any) (account, region string, err error) {
 			return "", "", api.Validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, " +
 				"and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 		}
-		if !first && (a.Account() != account || a.Region() != region) {
-			return "", "", api.Validation("The tables of one call must be of one account and region")
+		if !first && a.Account() != account {
+			return "", "", api.Validation("The tables of one call must be of one account")
+		}
+		if a.Region() != c.Region { // which conditions know as aws:RequestedRegion
+			return "", "", api.ResourceNotFound("Requested resource not found: %s is not in %s", a, c.Region)
 		}
 		account, region, first = a.Account(), a.Region(), false
 	}

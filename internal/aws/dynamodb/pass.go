@@ -35,20 +35,25 @@ func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) 
 			return nil, err
 		}
 	}
-	answer, err := s.send(ctx, account, region, op, body)
+	answer, err := s.send(ctx, account, region, api.Model, op, body)
 	if err != nil {
 		return nil, err
 	}
 	if control[op] {
 		answer.Body = renamed(answer.Body, account, region)
 	}
-	answer.Header = append(answer.Header, wire.Field{Name: "X-Amz-Crc32", Value: strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer.Body)), 10)})
-	return answer, nil
+	return checked(answer), nil
+}
+
+// checked is an answer with the checksum of its body, by which clients know that it is whole.
+func checked(a *service.Answer) *service.Answer {
+	a.Header = append(a.Header, wire.Field{Name: "X-Amz-Crc32", Value: strconv.FormatUint(uint64(crc32.ChecksumIEEE(a.Body)), 10)})
+	return a
 }
 
 // send sends a call to the engine of an account and region. What the engine refuses is an
 // error with the engine's own document.
-func (s *Service) send(ctx context.Context, account, region, op string, body []byte) (*service.Answer, error) {
+func (s *Service) send(ctx context.Context, account, region string, of *wire.Model, op string, body []byte) (*service.Answer, error) {
 	engine, err := s.Engine(ctx, account, region)
 	if err != nil {
 		return nil, err
@@ -57,7 +62,7 @@ func (s *Service) send(ctx context.Context, account, region, op string, body []b
 	if err != nil {
 		return nil, err
 	}
-	r.Header.Set("X-Amz-Target", api.Model.TargetPrefix+"."+op)
+	r.Header.Set("X-Amz-Target", of.TargetPrefix+"."+op)
 	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	resp, err := engine.Do(r)
 	if err != nil {
@@ -91,9 +96,14 @@ func (s *Service) send(ctx context.Context, account, region, op string, body []b
 	return nil, &wire.Error{Code: code, Message: refusal.Message, Status: resp.StatusCode, Document: document}
 }
 
-// exists asks the engine whether there is a table.
-func (s *Service) exists(ctx context.Context, c *service.Call, a arn.ARN) (bool, error) {
-	_, err := s.describe(ctx, a)
+// exists asks the engine whether there is a table, or a stream.
+func (s *Service) exists(ctx context.Context, a arn.ARN) (bool, error) {
+	var err error
+	if stream(a) == "" {
+		_, err = s.describe(ctx, a)
+	} else {
+		_, err = s.engineStream(ctx, a)
+	}
 	if e, ok := err.(*wire.Error); ok && e.Code == "ResourceNotFoundException" {
 		return false, nil
 	}
@@ -120,7 +130,7 @@ func (s *Service) describe(ctx context.Context, a arn.ARN) (*description, error)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.send(ctx, a.Account(), a.Region(), "DescribeTable", body)
+	answer, err := s.send(ctx, a.Account(), a.Region(), api.Model, "DescribeTable", body)
 	if err != nil {
 		return nil, err
 	}

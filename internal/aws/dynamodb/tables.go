@@ -20,13 +20,22 @@ type Table struct {
 	Tags     []api.Tag         `json:",omitempty"`
 	Policy   identity.Document // resource-based policy; zero when there is none
 	Revision string            `json:",omitempty"` // of the policy
-	Streams  map[string]Policy `json:",omitempty"` // policies of streams, by "stream/LABEL"
+	Streams  map[string]Stream `json:",omitempty"` // by "stream/LABEL"
 }
 
-// A Policy is the resource-based policy of a stream.
+// A Policy is the resource-based policy of a table or a stream; zero when there is none.
 type Policy struct {
 	Document identity.Document
 	Revision string
+}
+
+// A Stream is what iamd keeps of a table's stream.
+type Stream struct {
+	Policy
+	Tags []api.Tag `json:",omitempty"` // not the table's: Developer Guide, "Using attribute-based access control with DynamoDB Streams"
+	// After is the sequence number after which the stream's records begin, once that is known:
+	// what stands before it is of an earlier stream of the table, or of a table that was deleted.
+	After string `json:",omitempty"`
 }
 
 var tables = store.NewTable[Table]("dynamodb") // by tableKey
@@ -38,23 +47,6 @@ func Tables() []store.Checker { return []store.Checker{tables} }
 func tableKey(a arn.ARN) string {
 	name, _, _ := strings.Cut(strings.TrimPrefix(a.Resource(), "table/"), "/")
 	return a.Account() + "/" + a.Region() + "/" + name
-}
-
-func (t *Table) tag(key string) (string, bool) {
-	for _, tag := range t.Tags {
-		if strings.EqualFold(tag.Key, key) {
-			return tag.Value, true
-		}
-	}
-	return "", false
-}
-
-func (t *Table) tagKeys() []string {
-	keys := make([]string, len(t.Tags))
-	for i, tag := range t.Tags {
-		keys[i] = tag.Key
-	}
-	return keys
 }
 
 const (
@@ -80,7 +72,7 @@ func (s *Service) createTable(ctx context.Context, c *service.Call, in *api.Crea
 	key := tableKey(a)
 	if tables.Get(s.DB.View(), key) != nil {
 		// It exists, or what is kept is left from one whose deletion was cut short.
-		if there, err := s.exists(ctx, c, a); err != nil {
+		if there, err := s.exists(ctx, a); err != nil {
 			return nil, err
 		} else if there {
 			return s.pass(ctx, c, "CreateTable", in) // the engine says so
@@ -101,14 +93,23 @@ func (s *Service) createTable(ctx context.Context, c *service.Call, in *api.Crea
 	}
 	answer, err := s.pass(ctx, c, "CreateTable", in)
 	if err != nil {
-		if there, failed := s.exists(ctx, c, a); failed == nil && !there { // another call may have made it meanwhile
+		if there, failed := s.exists(ctx, a); failed == nil && !there { // another call may have made it meanwhile
 			if failed := put(nil); failed != nil {
 				return nil, failed
 			}
 		}
 		return nil, err
 	}
-	return answer, nil
+	return answer, s.began(ctx, a, answer)
+}
+
+// updateTable notes where a stream begins that it has switched on.
+func (s *Service) updateTable(ctx context.Context, c *service.Call, in *api.UpdateTableInput) (*service.Answer, error) {
+	answer, err := s.pass(ctx, c, "UpdateTable", in)
+	if err != nil || in.StreamSpecification == nil || !in.StreamSpecification.StreamEnabled {
+		return answer, err
+	}
+	return answer, s.began(ctx, arn.ARN(tableARN(c, in.TableName)), answer)
 }
 
 // deleteTable forgets a table's tags and policy after the engine has deleted it.
@@ -126,7 +127,7 @@ func (s *Service) deleteTable(ctx context.Context, c *service.Call, in *api.Dele
 // change finds what is kept of the table that an ARN names, gives it to f and keeps what f
 // made of it. A table of the engine that was made without iamd has nothing kept yet.
 func (s *Service) change(ctx context.Context, c *service.Call, a arn.ARN, f func(*Table) error) error {
-	if there, err := s.exists(ctx, c, a); err != nil {
+	if there, err := s.exists(ctx, a); err != nil {
 		return err
 	} else if !there {
 		return api.ResourceNotFound("Requested resource not found: ResourcArn: %s not found", a)
@@ -146,29 +147,32 @@ func (s *Service) change(ctx context.Context, c *service.Call, a arn.ARN, f func
 }
 
 func (s *Service) tagResource(ctx context.Context, c *service.Call, in *api.TagResourceInput) (*api.TagResourceOutput, error) {
-	return &api.TagResourceOutput{}, s.change(ctx, c, arn.ARN(in.ResourceArn), func(t *Table) (err error) {
-		t.Tags, err = tagged(t.Tags, in.Tags)
+	a := arn.ARN(in.ResourceArn)
+	return &api.TagResourceOutput{}, s.change(ctx, c, a, func(t *Table) error {
+		tags, err := tagged(t.tags(a), in.Tags)
+		t.setTags(a, tags)
 		return err
 	})
 }
 
 func (s *Service) untagResource(ctx context.Context, c *service.Call, in *api.UntagResourceInput) (*api.UntagResourceOutput, error) {
-	return &api.UntagResourceOutput{}, s.change(ctx, c, arn.ARN(in.ResourceArn), func(t *Table) error {
-		t.Tags = slices.DeleteFunc(t.Tags, func(tag api.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) })
+	a := arn.ARN(in.ResourceArn)
+	return &api.UntagResourceOutput{}, s.change(ctx, c, a, func(t *Table) error {
+		t.setTags(a, slices.DeleteFunc(slices.Clone(t.tags(a)), func(tag api.Tag) bool { return slices.Contains(in.TagKeys, tag.Key) }))
 		return nil
 	})
 }
 
 func (s *Service) listTagsOfResource(ctx context.Context, c *service.Call, in *api.ListTagsOfResourceInput) (*api.ListTagsOfResourceOutput, error) {
 	a := arn.ARN(in.ResourceArn)
-	if there, err := s.exists(ctx, c, a); err != nil {
+	if there, err := s.exists(ctx, a); err != nil {
 		return nil, err
 	} else if !there {
 		return nil, api.ResourceNotFound("Requested resource not found: ResourcArn: %s not found", a)
 	}
 	out := &api.ListTagsOfResourceOutput{Tags: []api.Tag{}}
 	if t := tables.Get(c.State, tableKey(a)); t != nil {
-		out.Tags = append(out.Tags, t.Tags...)
+		out.Tags = append(out.Tags, t.tags(a)...)
 	}
 	return out, nil
 }
@@ -242,7 +246,7 @@ func (s *Service) changePolicy(ctx context.Context, c *service.Call, resource, e
 
 func (s *Service) getResourcePolicy(ctx context.Context, c *service.Call, in *api.GetResourcePolicyInput) (*api.GetResourcePolicyOutput, error) {
 	a := arn.ARN(in.ResourceArn)
-	if there, err := s.exists(ctx, c, a); err != nil {
+	if there, err := s.exists(ctx, a); err != nil {
 		return nil, err
 	} else if !there {
 		return nil, api.ResourceNotFound("Requested resource not found: ResourcArn: %s not found", a)
@@ -267,22 +271,40 @@ func stream(a arn.ARN) string {
 // policy is the policy of the table, or of its stream, that an ARN names. An index has its table's.
 func (t *Table) policy(a arn.ARN) Policy {
 	if of := stream(a); of != "" {
-		return t.Streams[of]
+		return t.Streams[of].Policy
 	}
 	return Policy{t.Policy, t.Revision}
 }
 
 func (t *Table) setPolicy(a arn.ARN, p Policy) {
-	of := stream(a)
-	switch {
-	case of == "":
-		t.Policy, t.Revision = p.Document, p.Revision
-	case p.Document.IsZero():
-		delete(t.Streams, of)
-	default:
-		if t.Streams == nil {
-			t.Streams = map[string]Policy{}
-		}
-		t.Streams[of] = p
+	if of := stream(a); of != "" {
+		t.setStream(of, func(s *Stream) { s.Policy = p })
+		return
 	}
+	t.Policy, t.Revision = p.Document, p.Revision
+}
+
+// tags are those of the table, or of its stream, that an ARN names. An index has its table's.
+func (t *Table) tags(a arn.ARN) []api.Tag {
+	if of := stream(a); of != "" {
+		return t.Streams[of].Tags
+	}
+	return t.Tags
+}
+
+func (t *Table) setTags(a arn.ARN, tags []api.Tag) {
+	if of := stream(a); of != "" {
+		t.setStream(of, func(s *Stream) { s.Tags = tags })
+		return
+	}
+	t.Tags = tags
+}
+
+func (t *Table) setStream(of string, change func(*Stream)) {
+	s := t.Streams[of]
+	change(&s)
+	if t.Streams == nil {
+		t.Streams = map[string]Stream{}
+	}
+	t.Streams[of] = s
 }
