@@ -58,9 +58,11 @@ type Call struct {
 	Unknown error
 
 	// Of calls made inside, by services: see Invoker.
-	Via    []string // the service principals through which the caller's access was forwarded, the first first
-	For    arn.ARN  // the resource for which a service principal acts
-	Parent string   // request id of the call for which this one is made
+	Via []string // the service principals through which the caller's access was forwarded, the first first
+	For arn.ARN  // the resource for which a service principal acts
+	// Parent is the request id of the call for which this one is made. A handler that finds it
+	// out, because an agent fetches or answers what that call has sent, sets it for the record.
+	Parent string
 
 	// Authorize decides one more permission, for answers that differ by item. It
 	// returns nil or the refusal to answer with; either is recorded. Pairs are the

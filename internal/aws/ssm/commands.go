@@ -199,7 +199,7 @@ func (s *Service) sendCommand(ctx context.Context, c *service.Call, in *api.Send
 			if refused[id] {
 				i.Status, i.Details, i.Ended = failed, "AccessDenied", cmd.Requested
 			} else {
-				m := &Message{ID: messageID(cmd.ID, id), Command: cmd.ID, Topic: sendTopic + c.Region, Payload: string(payload), Created: cmd.Requested,
+				m := &Message{ID: messageID(cmd.ID, id), Command: cmd.ID, Request: c.RequestID, Topic: sendTopic + c.Region, Payload: string(payload), Created: cmd.Requested,
 					Expires: cmd.Requested.Add(time.Duration(cmd.Timeout) * time.Second)}
 				messages.Put(tx, messageKey(c.Account, c.Region, m.ID), m)
 			}
@@ -313,7 +313,7 @@ func (s *Service) cancelCommand(ctx context.Context, c *service.Call, in *api.Ca
 				if err != nil {
 					return err
 				}
-				m := &Message{ID: messageID(newUUID(), id), Command: cmd.ID, Topic: cancelTopic + c.Region, Payload: string(payload), Created: c.Time.UTC(), Expires: c.Time.UTC().Add(time.Hour)}
+				m := &Message{ID: messageID(newUUID(), id), Command: cmd.ID, Request: c.RequestID, Topic: cancelTopic + c.Region, Payload: string(payload), Created: c.Time.UTC(), Expires: c.Time.UTC().Add(time.Hour)}
 				messages.Put(tx, messageKey(c.Account, c.Region, m.ID), m)
 				i.Status, i.Details = cancelling, cancelling
 				told = append(told, id)

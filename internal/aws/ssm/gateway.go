@@ -86,6 +86,7 @@ type live struct {
 	key     string
 	id      string
 	node    string // key
+	request string // id of the call that began it
 	over    func()
 	waiting *time.Timer // ends the session when its agent does not come
 	resting *time.Timer // ends it when its client has said nothing for long
@@ -267,7 +268,7 @@ func cutKey(node string) (account, region, id string) {
 // begin tells the agent to begin a session, and returns the token of the client.
 func (s *Service) begin(c *service.Call, session *Session) (string, error) {
 	g, key := &s.gate, commandKey(c, session.ID)
-	l := &live{gate: g, key: key, id: session.ID, node: nodeKey(c.Account, c.Region, session.Target), told: make(chan struct{}), over: func() { s.ended(key, s.now()) }}
+	l := &live{gate: g, key: key, id: session.ID, node: nodeKey(c.Account, c.Region, session.Target), request: c.RequestID, told: make(chan struct{}), over: func() { s.ended(key, s.now()) }}
 	l.change = sync.NewCond(&l.mu)
 	content, err := json.Marshal(map[string]any{
 		"DocumentName":    session.Document,
@@ -373,6 +374,7 @@ func (s *Service) createDataChannel(_ context.Context, c *service.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
+	c.Parent = l.request
 	l.mu.Lock()
 	l.tokens[agent] = newToken()
 	t := l.tokens[agent]
@@ -391,6 +393,7 @@ func (s *Service) openDataChannel(_ context.Context, c *service.Call, in *api.Op
 	if _, _, instance := cutKey(l.node); itself(c, instance) == nil {
 		as = agent
 	}
+	c.Parent = l.request
 	return &service.Answer{Take: func(w http.ResponseWriter, r *http.Request) {
 		if at, o := upgrade(w, r); at != nil {
 			l.serve(as, at, o)

@@ -18,6 +18,7 @@ import (
 type Message struct {
 	ID           string // aws.ssm.COMMAND.INSTANCE
 	Command      string
+	Request      string `json:",omitempty"` // id of the call that sent it
 	Topic        string
 	Payload      string
 	Created      time.Time
@@ -151,10 +152,13 @@ func (s *Service) getMessages(ctx context.Context, c *service.Call, in *api.GetM
 		}
 		if some {
 			err := s.DB.Update(ctx, func(tx *store.Tx) error {
-				out.Messages = out.Messages[:0]
+				out.Messages, c.Parent = out.Messages[:0], ""
 				for at, m := range messages.All(tx, key+"/") {
 					if !due(m) {
 						continue
+					}
+					if c.Parent == "" { // a record names one
+						c.Parent = m.Request
 					}
 					m.Hidden = now.Add(hidden)
 					messages.Put(tx, at, m)
@@ -186,7 +190,8 @@ func (s *Service) getMessages(ctx context.Context, c *service.Call, in *api.GetM
 // stamp is a time as agents write it.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// about changes the message of an agent and what it is about.
+// about changes the message of an agent and what it is about. The record of the call names
+// the one that sent the message.
 func (s *Service) about(ctx context.Context, c *service.Call, id string, f func(*store.Tx, string, *Message) error) error {
 	if err := itself(c, instanceOf(id)); err != nil {
 		return err
@@ -197,6 +202,7 @@ func (s *Service) about(ctx context.Context, c *service.Call, id string, f func(
 		if m == nil {
 			return api.Validation("There is no message %s.", id)
 		}
+		c.Parent = m.Request
 		return f(tx, at, m)
 	})
 }
