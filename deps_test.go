@@ -23,7 +23,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, workload, reference/archive, recorded, template
+	NONE < arn, wire, sigv4, store, data, workload, reference/archive, recorded, template, ec2form
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
@@ -75,6 +75,9 @@ const order = `
 	service, agentmessage, aws/ssm/api, aws/ssm/ec2messages/api, aws/ssm/ssmmessages/api < aws/ssm
 	servicerole, sigv4, workload, wire, agentmessage < ssmagent
 	aws/ssm, ssmagent < awstest, cmd/iamd
+
+	# EC2's wire for clients: of the tour and of the tests.
+	ec2form < awstest, cmd/iamd
 
 	# What delivers a role's credentials to a workload.
 	servicerole < imds
