@@ -104,7 +104,7 @@ func Trace(dir, requestID string) (top, asked *Node, err error) {
 			return nil, nil, fmt.Errorf("the records of %s make a ring", up.RequestID)
 		}
 		above[up.RequestID] = true
-		if top.parent == "" && up.Session != nil {
+		if up.Session != nil && up.Session.AccessKeyID == top.key {
 			up.Session.Calls = []*Node{top}
 		} else {
 			up.Inner = []*Node{top}
@@ -127,19 +127,28 @@ func TraceSession(dir, session string) (top, asked *Node, err error) {
 	return Trace(dir, began.RequestID)
 }
 
-// cause finds the call that a call came of.
+// cause finds the call that a call came of: the one that began its session, or the request
+// for which a service made it.
 func cause(dir string, n *Node) (*Node, error) {
-	switch {
-	case n.parent != "":
-		return findCall(dir, Filter{RequestID: n.parent}, func(*traced) bool { return true })
-	case strings.HasPrefix(n.key, "ASIA"):
-		return findCall(dir, Filter{EventSource: "sts.amazonaws.com", Since: n.Time.Add(-longestSession)}, func(r *traced) bool {
+	if strings.HasPrefix(n.key, "ASIA") {
+		began, err := findCall(dir, Filter{EventSource: "sts.amazonaws.com", Since: n.Time.Add(-longestSession)}, func(r *traced) bool {
 			s := r.issued()
 			return s != nil && s.AccessKeyID == n.key
 		})
+		if err == nil && n.of(began) || err != nil && !errors.Is(err, ErrNotRecorded) {
+			return began, err
+		}
 	}
-	return nil, ErrNotRecorded
+	if n.parent == "" {
+		return nil, ErrNotRecorded
+	}
+	return findCall(dir, Filter{RequestID: n.parent}, func(*traced) bool { return true })
 }
+
+// of reports whether a call came of the one that began its session. One that a service makes
+// for a request does only if it is the service's own session, which it began for that
+// request; with the caller's forwarded access it came of the request.
+func (n *Node) of(began *Node) bool { return n.parent == "" || began.parent == n.parent }
 
 // findCall is the last recorded call that is wanted.
 func findCall(dir string, f Filter, want func(*traced) bool) (*Node, error) {
@@ -192,10 +201,16 @@ func below(dir string, top, asked *Node) error {
 			all = append(all, node)
 		}
 	}
+	began := map[string]*Node{} // by session
+	for _, node := range all {
+		if node.Session != nil {
+			began[node.Session.AccessKeyID] = node
+		}
+	}
 	inner, calls := map[string][]*Node{}, map[string][]*Node{} // by request, by session
 	for _, node := range slices.Backward(all) {                // the first call first
-		switch {
-		case node.parent != "":
+		switch session := began[node.key]; {
+		case node.parent != "" && (session == nil || !node.of(session)):
 			inner[node.parent] = append(inner[node.parent], node)
 		case node.key != "":
 			calls[node.key] = append(calls[node.key], node)

@@ -51,14 +51,21 @@ func TestTrace(t *testing.T) {
 	add("r1", "lambda:Invoke", dev, "AKIADEV", "", "", "") // its outcome, of the time at which it began
 	at = at.Add(time.Minute)
 	add("r7", "iam:ListUsers", dev, "AKIADEV", "", "", "")
+	// A service that acts in the session that it began for the request, and one that is forwarded the caller's.
+	add("r8", "codepipeline:Start", first, "ASIAFIRST", "", "", "")
+	add("r9", "sts:AssumeRole", "codepipeline.amazonaws.com", "", "r8", "ASIATHIRD", "")
+	add("r10", "cloudformation:CreateStack", "arn:aws:sts::111122223333:assumed-role/app/asiathird", "ASIATHIRD", "r8", "", "")
+	add("r11", "s3:CreateBucket", "arn:aws:sts::111122223333:assumed-role/app/asiathird", "ASIATHIRD", "r10", "", "")
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
 
 	for _, test := range []struct{ name, request, want string }{
-		{"from the top", "r1", "r1(r2[ASIAFIRST: r3 r4! r5[ASIASECOND: r6]])"},
-		{"of a session's call, which has its causes above it", "r4", "r1(r2[ASIAFIRST: r4! +2])"},
-		{"of the second session", "r5", "r1(r2[ASIAFIRST: r5[ASIASECOND: r6] +2])"},
+		{"from the top", "r1", "r1(r2[ASIAFIRST: r3 r4! r5[ASIASECOND: r6] r8(r9[ASIATHIRD: r10(r11)])])"},
+		{"of a session's call, which has its causes above it", "r4", "r1(r2[ASIAFIRST: r4! +3])"},
+		{"of the second session", "r5", "r1(r2[ASIAFIRST: r5[ASIASECOND: r6] +3])"},
+		{"of what a service did in its session", "r10", "r1(r2[ASIAFIRST: r8(r9[ASIATHIRD: r10(r11)]) +3])"},
+		{"of a call with forwarded access", "r11", "r1(r2[ASIAFIRST: r8(r9[ASIATHIRD: r10(r11)]) +3])"},
 		{"of a call that led to nothing", "r7", "r7"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -71,10 +78,13 @@ func TestTrace(t *testing.T) {
 			}
 		})
 	}
-	for _, session := range []string{"ASIASECOND", "asiasecond", "arn:aws:sts::111122223333:assumed-role/app/asiasecond", ""} {
+	for _, session := range []string{"ASIASECOND", "asiasecond", "arn:aws:sts::111122223333:assumed-role/app/asiasecond"} {
 		if _, asked, err := TraceSession(dir, session); err != nil || asked.RequestID != "r5" {
 			t.Errorf("the session %q began with %+v, %v", session, asked, err)
 		}
+	}
+	if _, asked, err := TraceSession(dir, ""); err != nil || asked.RequestID != "r9" {
+		t.Errorf("the last session began with %+v, %v", asked, err)
 	}
 	if top, _, _ := Trace(dir, "r2"); top.Inner[0].Caller != "lambda.amazonaws.com" || !top.Inner[0].Session.Expires.Equal(time.Date(2026, 11, 30, 8, 0, 0, 0, time.UTC)) {
 		t.Errorf("%+v", top.Inner[0])
