@@ -119,6 +119,9 @@ func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, e
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if errors.Is(x.err, workload.ErrNoNamespaces) {
+		return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd's DynamoDB engine cannot run: " + workload.ErrNoNamespaces.Error() + "."}
+	}
 	if x.err != nil {
 		return nil, fmt.Errorf("starting the DynamoDB engine of account %s in %s: %w", account, region, x.err)
 	}
