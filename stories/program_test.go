@@ -42,6 +42,13 @@ func TestTour(t *testing.T) {
 			"└ ✗ sts:AssumeRole",
 			`"text": {"S": "hello from Lambda"}`,
 			"└ session arn:aws:sts::" + accountA + ":assumed-role/NotesRole",
+			"PingStatus   Online",
+			"salaries.csv: AccessDenied",
+			"ECS was unable to assume the role",
+			"open.txt: dear all",
+			"Current status: ROLLBACK_COMPLETE. Reason: Resource Site: ",
+			"a bucket that build 1 has asked for",
+			"└ session arn:aws:sts::" + accountA + ":assumed-role/StackRole",
 			"the request has  lambda.amazonaws.com",
 			"Everything went as told: ",
 		} {
@@ -61,6 +68,13 @@ func TestTour(t *testing.T) {
 			{"s3api", "list-buckets", "--query", "length(Buckets)"},
 			{"lambda", "list-functions", "--query", "length(Functions)"},
 			{"dynamodb", "list-tables", "--query", "length(TableNames)"},
+			{"iam", "list-instance-profiles", "--query", "length(InstanceProfiles)"},
+			{"ec2", "describe-instances", "--query", "length(Reservations[].Instances[?State.Name!='terminated'][])"},
+			{"ecs", "list-clusters", "--query", "length(clusterArns)"},
+			{"ecs", "list-task-definitions", "--query", "length(taskDefinitionArns)"},
+			{"codebuild", "list-projects", "--query", "length(projects)"},
+			{"codepipeline", "list-pipelines", "--query", "length(pipelines)"},
+			{"cloudformation", "describe-stacks", "--query", "length(Stacks)"},
 		} {
 			if got := strings.TrimSpace(root.aws(list...)); got != "0" {
 				t.Errorf("after the tour, account %s: aws %s is %s", account, strings.Join(list, " "), got)

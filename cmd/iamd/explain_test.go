@@ -43,7 +43,7 @@ func TestExplainEventsAndMessages(t *testing.T) {
 	if !errors.As(err, &refused) {
 		t.Fatal(err)
 	}
-	id := requestID(refused)
+	id := refused.Response.Header.Get("X-Amzn-Requestid")
 
 	run := func(stdin string, args ...string) (string, error) {
 		var out bytes.Buffer

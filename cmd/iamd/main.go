@@ -5,7 +5,7 @@
 //	eval "$(iamd env)"      # in another shell: point the AWS CLI and SDKs at it
 //	aws sts get-caller-identity
 //	iamd credentials        # the same for a credential_process, also of a role's session
-//	iamd tour               # the stories of AssumeRole, played through the AWS SDK
+//	iamd tour               # the stories of AssumeRole and PassRole, played through the AWS SDK
 //	iamd explain REQUEST-ID # why a call was allowed or refused; also of CloudTrail records
 //	iamd can alice s3:GetObject s3://reports/q3.csv # what a running server would decide
 //	iamd simulate FILE...   # decisions by policies from files, held against what is expected
@@ -83,7 +83,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		Example: `  iamd serve              # start on 127.0.0.1:4600
   eval "$(iamd env)"      # in another shell: point AWS clients at it
   aws sts get-caller-identity
-  iamd tour               # see AssumeRole at work`,
+  iamd tour               # see AssumeRole and PassRole at work`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noArguments,
@@ -99,7 +99,7 @@ It speaks to stock AWS clients, and it really decides.`,
 		}
 		return usageError{fmt.Errorf("%w: see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newEnv(), newCredentials(), newImport(), newExport(), newExplain(), newTrace(), newCan(), newLint(), newSimulate(), newTour(), newVersion())
+	root.AddCommand(newServe(), newEnv(), newCredentials(), newImport(), newExport(), newExplain(), newTrace(), newCan(), newLint(), newSimulate(), newTour(), newTourRead(), newVersion())
 	return root
 }
 

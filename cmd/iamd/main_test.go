@@ -333,16 +333,20 @@ func TestCombine(t *testing.T) {
 	}
 }
 
-// The tests' executable keeps the workloads.
+// The tests' executable keeps the workloads, and is what the tour runs in some.
 func TestMain(m *testing.M) {
 	workload.Keep()
+	if len(os.Args) > 1 && os.Args[1] == readerName {
+		main() // in what the tour runs
+		return
+	}
 	os.Exit(m.Run())
 }
 
 // The tour is what users see first: it is played here, too, where every change is tested.
 func TestTour(t *testing.T) {
 	var out bytes.Buffer
-	if err := playAlone(t.Context(), &out); err != nil {
+	if err := playAlone(t.Context(), &out, stories); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	want := "Everything went as told"
@@ -365,7 +369,7 @@ func TestTourStopsWhereItIsNotTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err := play(t.Context(), &out, &target{data: dir, endpoint: "http://127.0.0.1:1"}, "")
+	err := play(t.Context(), &out, &target{data: dir, endpoint: "http://127.0.0.1:1"}, "", stories)
 	if err == nil || !strings.Contains(err.Error(), "CreateBucket was not answered") || !strings.Contains(out.String(), "The tour stops here") {
 		t.Errorf("a tour of nothing: %v\n%s", err, &out)
 	}

@@ -12,14 +12,33 @@ import (
 	"github.com/iamd-dev/iamd/internal/authz"
 )
 
-// play plays the stories, one after another.
-func (t *tour) play() error {
+// A story is a part of the tour, which stands by itself.
+type story struct {
+	name, title string
+	tell        func(*tour) error
+}
+
+// stories are all of them, in the order in which they are played.
+var stories = []story{
+	{"cross-account", "Across accounts: both sides must agree", (*tour).acrossAccounts},
+	{"one-account", "In one account: who has to say yes", (*tour).inOneAccount},
+	{"escalation", "The escalation that everyone warns of", (*tour).escalation},
+	{"lambda", "Passing a role: a function of Lambda that keeps notes in DynamoDB", (*tour).passing},
+	{"ec2", "EC2 and Systems Manager: a role in an instance", (*tour).instance},
+	{"ecs", "ECS: a role for a task", (*tour).task},
+	{"pipeline", "CodePipeline, CodeBuild and CloudFormation: three roles from a commit to a bucket", (*tour).pipeline},
+	{"forbidden-pass", "The forbidden pass", (*tour).forbidden},
+}
+
+// play plays stories, one after another.
+func (t *tour) play(wanted []story) error {
 	t.say("%s", t.paint("1", "A tour of AssumeRole and PassRole"))
 	t.tell("Two accounts, A (%s) and B (%s), on %s. Every step below is a call of the AWS SDK to that server, written as the aws command that makes it.",
 		t.a.account, t.b.account, t.target.endpoint)
-	for _, story := range []func() error{t.acrossAccounts, t.inOneAccount, t.escalation, t.passing, t.forbidden} {
-		if err := story(); err != nil {
-			return err
+	for i, s := range wanted {
+		t.title(fmt.Sprintf("%d. %s", i+1, s.title))
+		if err := s.tell(t); err != nil {
+			return fmt.Errorf("story %s: %w", s.name, err)
 		}
 	}
 	t.say("")
@@ -38,7 +57,6 @@ func (t *tour) play() error {
 
 // acrossAccounts: a role in A that B's user may assume, to read a bucket of A.
 func (t *tour) acrossAccounts() error {
-	t.title("1. Across accounts: both sides must agree")
 	bucket, role := "reports"+t.suffix, "S3GetListRole"+t.suffix
 	roleARN := fmt.Sprintf("arn:aws:iam::%s:role/%s", t.a.account, role)
 	trustB := allow(`"Principal": {"AWS": "arn:aws:iam::`+t.b.account+`:root"}`, `"Action": "sts:AssumeRole"`)
@@ -122,7 +140,6 @@ func (t *tour) acrossAccounts() error {
 
 // inOneAccount: who must allow what, when user and role are of one account.
 func (t *tour) inOneAccount() error {
-	t.title("2. In one account: who has to say yes")
 	role := "Auditor" + t.suffix
 	roleARN := fmt.Sprintf("arn:aws:iam::%s:role/%s", t.a.account, role)
 	mayAssume := allow(`"Action": "sts:AssumeRole"`, `"Resource": "`+roleARN+`"`)
@@ -176,7 +193,6 @@ func (t *tour) inOneAccount() error {
 
 // escalation: the smallest permission that is all of them.
 func (t *tour) escalation() error {
-	t.title("3. The escalation that everyone warns of")
 	role := "AdminRole" + t.suffix
 	roleARN := fmt.Sprintf("arn:aws:iam::%s:role/%s", t.a.account, role)
 
@@ -223,18 +239,26 @@ func (t *tour) bucket(root *actor, bucket, key, text string) error {
 	if _, err := do(t, root, root.s3.CreateBucket, &s3.CreateBucketInput{Bucket: &bucket}, setUp); err != nil {
 		return err
 	}
-	t.made(func() error {
-		_, err := root.s3.DeleteBucket(t.ctx, &s3.DeleteBucketInput{Bucket: &bucket})
-		return err
-	})
-	if _, err := do(t, root, root.s3.PutObject, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(text)}, setUp); err != nil {
-		return err
+	t.made(func() error { return t.removeBucket(root, bucket) })
+	_, err := do(t, root, root.s3.PutObject, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(text)}, setUp)
+	return err
+}
+
+// removeBucket deletes a bucket with all that is in it.
+func (t *tour) removeBucket(root *actor, bucket string) error {
+	for pages := s3.NewListObjectVersionsPaginator(root.s3, &s3.ListObjectVersionsInput{Bucket: &bucket}); pages.HasMorePages(); {
+		page, err := pages.NextPage(t.ctx)
+		if err != nil {
+			return err
+		}
+		for _, v := range page.Versions {
+			if _, err := root.s3.DeleteObject(t.ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: v.Key, VersionId: v.VersionId}); err != nil {
+				return err
+			}
+		}
 	}
-	t.made(func() error {
-		_, err := root.s3.DeleteObject(t.ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
-		return err
-	})
-	return nil
+	_, err := root.s3.DeleteBucket(t.ctx, &s3.DeleteBucketInput{Bucket: &bucket})
+	return err
 }
 
 // role makes a role with a trust policy and, unless it is empty, a policy.

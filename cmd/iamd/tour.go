@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -12,26 +13,25 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/codebuild"
+	"github.com/aws/aws-sdk-go-v2/service/codepipeline"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
-	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/middleware"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/spf13/cobra"
 
 	"github.com/iamd-dev/iamd/internal/audit"
@@ -43,40 +43,73 @@ import (
 
 func newTour() *cobra.Command {
 	t := &target{}
+	list, names, listed := false, []string{}, ""
+	for _, s := range stories {
+		names = append(names, s.name)
+		listed += fmt.Sprintf("  %-15s %s\n", s.name, s.title)
+	}
 	cmd := &cobra.Command{
-		Use:   "tour [flags]",
+		Use:   "tour [STORY]... [flags]",
 		Short: "See AssumeRole and PassRole at work",
 		Long: `Tour plays the stories that every article on AssumeRole and PassRole tells, through the AWS
 SDK, and shows each step as the aws command that one would type, what the server
-answered, and what it decided and why.
+answered, and what it decided and why. It plays those that are named, or all:
 
+` + listed + `
 It starts a server of its own, which leaves nothing behind. With --data or
 --endpoint it plays on a running one, which must have two accounts, and deletes
 there what it made. It stops at the first step that does not go as it says.`,
 		Example: `  iamd tour
+  iamd tour ecs
   iamd tour | less -R
   iamd serve --account 111122223333 --account 444455556666 &
   iamd tour --data ~/.local/share/iamd`,
-		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		ValidArgs: names,
+		RunE: func(cmd *cobra.Command, args []string) error {
 			w := cmd.OutOrStdout()
+			if list {
+				fmt.Fprint(w, listed)
+				return nil
+			}
+			wanted, err := chosen(args)
+			if err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("data") || cmd.Flags().Changed("endpoint") {
 				var suffix [2]byte
 				rand.Read(suffix[:])
-				return play(cmd.Context(), w, t, "-"+hex.EncodeToString(suffix[:]))
+				return play(cmd.Context(), w, t, "-"+hex.EncodeToString(suffix[:]), wanted)
 			}
-			return playAlone(cmd.Context(), w)
+			return playAlone(cmd.Context(), w, wanted)
 		},
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&t.data, "data", defaultData(), "play on the running server that keeps its data in `DIR`")
+	fs.BoolVar(&list, "list", false, "list the stories and play none")
 	fs.StringVar(&t.endpoint, "endpoint", "", "play on the running server at `URL`, with the credentials in DIR")
 	cmd.MarkFlagDirname("data")
 	return cmd
 }
 
+// chosen are the stories with these names, in their own order; all without any.
+func chosen(names []string) ([]story, error) {
+	if len(names) == 0 {
+		return stories, nil
+	}
+	var known []string
+	for _, s := range stories {
+		known = append(known, s.name)
+	}
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return nil, usageError{fmt.Errorf("there is no story %q: did you mean %s? See iamd tour --list", n, nearest(n, known))}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(stories), func(s story) bool { return !slices.Contains(names, s.name) }), nil
+}
+
 // playAlone plays on a server in this process, on a temporary directory.
-func playAlone(ctx context.Context, w io.Writer) (err error) {
+func playAlone(ctx context.Context, w io.Writer, wanted []story) (err error) {
 	dir, err := os.MkdirTemp("", "iamd-tour-")
 	if err != nil {
 		return err
@@ -95,7 +128,7 @@ func playAlone(ctx context.Context, w io.Writer) (err error) {
 	case err := <-stopped:
 		return fmt.Errorf("starting a server for the tour: %w", err)
 	case url := <-ready:
-		err = play(ctx, w, &target{data: dir, endpoint: url}, "")
+		err = play(ctx, w, &target{data: dir, endpoint: url}, "", wanted)
 	}
 	stop()
 	return errors.Join(err, <-stopped)
@@ -108,7 +141,11 @@ type tour struct {
 	color  bool
 	target *target
 	suffix string // of every name, so that nothing on a running server is in the way
-	http   aws.HTTPClient
+	http   *remembering
+	// workloads says, when it was probed, why this machine can run none; nil: it can.
+	workloads error
+	probed    bool
+	reader    string // the program of readerName, where a workload may run it
 
 	a, b  *actor // the roots of two accounts
 	asked int
@@ -127,17 +164,38 @@ type actor struct {
 	sts     *sts.Client
 	s3      *s3.Client
 
-	dynamodb *dynamodb.Client
-	lambda   *lambda.Client
+	dynamodb       *dynamodb.Client
+	lambda         *lambda.Client
+	ecs            *ecs.Client
+	ssm            *ssm.Client
+	codebuild      *codebuild.Client
+	codepipeline   *codepipeline.Client
+	cloudformation *cloudformation.Client
+	// call sends a signed form to EC2: see onEC2.
+	call func(ctx context.Context, form url.Values) ([]byte, error)
 }
 
-// play plays all stories and cleans up, also after one that went wrong.
-func play(ctx context.Context, w io.Writer, target *target, suffix string) error {
+// remembering is the client that all actors have. It keeps the request id of the last answer.
+type remembering struct {
+	aws.HTTPClient
+	last string
+}
+
+func (c *remembering) Do(r *http.Request) (*http.Response, error) {
+	answer, err := c.HTTPClient.Do(r)
+	if err == nil {
+		c.last = cmp.Or(answer.Header.Get("X-Amzn-Requestid"), answer.Header.Get("X-Amz-Request-Id")) // S3's
+	}
+	return answer, err
+}
+
+// play plays stories and cleans up, also after one that went wrong.
+func play(ctx context.Context, w io.Writer, target *target, suffix string, wanted []story) error {
 	t := &tour{ctx: ctx, w: w, color: isTerminal(w), target: target, suffix: suffix}
 	if err := t.begin(); err != nil {
 		return err
 	}
-	err := t.play()
+	err := t.play(wanted)
 	if err != nil {
 		t.say("")
 		t.say("%s", t.paint("31;1", "The tour stops here: this step did not do what it says."))
@@ -154,9 +212,11 @@ func (t *tour) begin() error {
 		return err
 	}
 	t.target.endpoint = endpoint
-	if t.http, err = newClient(); err != nil {
+	client, err := newClient()
+	if err != nil {
 		return err
 	}
+	t.http = &remembering{HTTPClient: client}
 	c, err := readCredentials(filepath.Join(t.target.data, "credentials"))
 	if err != nil {
 		return err
@@ -184,7 +244,9 @@ func (t *tour) begin() error {
 func (t *tour) actor(name, account, id, secret, token string) *actor {
 	cfg := configFor(t.target.endpoint, t.http, id, secret, token)
 	return &actor{name, account, iam.NewFromConfig(cfg), sts.NewFromConfig(cfg),
-		s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), dynamodb.NewFromConfig(cfg), lambda.NewFromConfig(cfg)}
+		s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), dynamodb.NewFromConfig(cfg), lambda.NewFromConfig(cfg),
+		ecs.NewFromConfig(cfg), ssm.NewFromConfig(cfg), codebuild.NewFromConfig(cfg), codepipeline.NewFromConfig(cfg), cloudformation.NewFromConfig(cfg),
+		func(ctx context.Context, form url.Values) ([]byte, error) { return callEC2(ctx, cfg, form) }}
 }
 
 // say writes lines.
@@ -244,33 +306,42 @@ func do[In, Out, Option any](t *tour, who *actor, operation func(context.Context
 	t.say("%s %s", t.paint("36", who.name+" $"), strings.ReplaceAll(command, "\n", "\n    "))
 	t.asked++
 	out, err := operation(t.ctx, in)
+	t.lastRequest = t.http.last
 
 	var code string
 	if err != nil {
 		var known smithy.APIError
-		var response *smithyhttp.ResponseError
-		if !errors.As(err, &known) || !errors.As(err, &response) {
+		if !errors.As(err, &known) {
 			return nil, fmt.Errorf("%s was not answered: %w", name, err)
 		}
 		code = known.ErrorCode()
-		t.lastRequest = requestID(response)
-		t.say("    An error occurred (%s) when calling the %s operation: %s", code, name, known.ErrorMessage())
+		message := known.ErrorMessage()
+		if text, encoded, ok := strings.Cut(message, encodedMessage); ok {
+			message = text + encodedMessage + encoded[:min(20, len(encoded))] + "…"
+		}
+		t.say("    An error occurred (%s) when calling the %s operation: %s", code, name, message)
 	} else {
-		metadata, _ := reflect.ValueOf(out).Elem().FieldByName("ResultMetadata").Interface().(middleware.Metadata)
-		t.lastRequest, _ = awsmiddleware.GetRequestIDMetadata(metadata)
 		for _, path := range want.show {
 			value, err := memberOf(out, path)
 			if err != nil {
 				return nil, err
 			}
-			t.say("    %s  %s", t.paint("2", fmt.Sprintf("%-11s", path[strings.LastIndexByte(path, '.')+1:])), value)
+			label := t.paint("2", fmt.Sprintf("%-11s", path[strings.LastIndexByte(path, '.')+1:]))
+			t.say("    %s  %s", label, strings.ReplaceAll(strings.TrimSpace(value), "\n", "\n"+strings.Repeat(" ", 17)))
 		}
 	}
 	decision, failed := t.decision(who)
+	if want.fails != "" && code == want.fails && errors.Is(failed, errNotKept) {
+		return nil, nil // what is not there is not decided about
+	}
 	if failed != nil {
 		return nil, failed
 	}
 	isAllowed := decision.Decision == "allowed"
+	if missing(err) {
+		t.say("  %s", t.paint("2", "✓ allowed"))
+		return nil, err
+	}
 	switch {
 	case isAllowed && want.setup: // by root, who needs no reason
 		t.say("  %s", t.paint("2", "✓ allowed"))
@@ -284,15 +355,12 @@ func do[In, Out, Option any](t *tour, who *actor, operation func(context.Context
 	case want.fails != "" && isAllowed && code == want.fails:
 		return nil, nil
 	case isAllowed != (err == nil):
-		if code == "NotImplemented" || code == "NotImplementedException" {
-			return nil, err
-		}
 		return nil, fmt.Errorf("%s: the answer and the decision differ: error %v, decision %s", name, err, decision.Decision)
 	case want.allowed && err != nil:
 		return nil, fmt.Errorf("%s should have been allowed: %w", name, err)
 	case !want.allowed && err == nil:
 		return nil, fmt.Errorf("%s should have been refused and was allowed", name)
-	case !want.allowed && code != "AccessDenied" && code != "AccessDeniedException":
+	case !want.allowed && !slices.Contains([]string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}, code):
 		return nil, fmt.Errorf("%s should have been refused with AccessDenied, not %s", name, code)
 	case !want.allowed && decision.DecidedBy != want.by:
 		return nil, fmt.Errorf("%s should have been refused for want of a %s, not of a %s", name, want.by, decision.DecidedBy)
@@ -300,13 +368,8 @@ func do[In, Out, Option any](t *tour, who *actor, operation func(context.Context
 	return out, nil
 }
 
-// requestID is the id in an answer's headers: S3 has it under another name.
-func requestID(r *smithyhttp.ResponseError) string {
-	if id := r.Response.Header.Get("X-Amzn-Requestid"); id != "" {
-		return id
-	}
-	return r.Response.Header.Get("X-Amz-Request-Id")
-}
+// encodedMessage is before what DecodeAuthorizationMessage reads, a thousand letters of it.
+const encodedMessage = "Encoded authorization failure message: "
 
 // reason is why a call was allowed: where two sides had to agree, both.
 func reason(x *authz.Explanation) string {
@@ -406,115 +469,4 @@ func (t *tour) clean() error {
 		errs = append(errs, t.undo[i]())
 	}
 	return errors.Join(errs...)
-}
-
-// commandOf is the aws command that makes a call, and the operation's name.
-func commandOf(in any) (command, operation string) {
-	v := reflect.ValueOf(in).Elem()
-	operation = strings.TrimSuffix(v.Type().Name(), "Input")
-	service := v.Type().PkgPath()
-	service = service[strings.LastIndexByte(service, '/')+1:]
-	if service == "s3" {
-		service = "s3api"
-	}
-	documents := ""
-	var b strings.Builder
-	b.WriteString("aws " + service + " " + kebab(operation))
-	for f, value := range v.Fields() {
-		if !f.IsExported() || value.IsZero() {
-			continue
-		}
-		text := ""
-		switch x := value.Interface().(type) {
-		case *string:
-			text = *x
-		case *int32:
-			text = strconv.Itoa(int(*x))
-		case io.Reader:
-			text = "hello.txt"
-		case []byte:
-			text = string(x)
-		case *lambdatypes.FunctionCode:
-			option, text := "zip-file", "fileb://function.zip"
-			b.WriteString(" --" + option + " " + text)
-			continue
-		case map[string]dynamodbtypes.AttributeValue, []dynamodbtypes.AttributeDefinition, []dynamodbtypes.KeySchemaElement:
-			text = shorthand(x)
-		default:
-			text = fmt.Sprint(x)
-		}
-		option := " --" + kebab(f.Name) + " " + shellQuote(text)
-		if strings.HasSuffix(f.Name, "Document") { // easier to read at the end
-			documents += option
-			continue
-		}
-		b.WriteString(option)
-	}
-	b.WriteString(documents)
-	if operation == "GetObject" || operation == "Invoke" {
-		b.WriteString(" /dev/stdout")
-	}
-	return b.String(), operation
-}
-
-// shorthand is a structure as the AWS CLI takes it on the command line.
-func shorthand(v any) string {
-	switch v := v.(type) {
-	case []dynamodbtypes.AttributeDefinition:
-		return fmt.Sprintf("AttributeName=%s,AttributeType=%s", *v[0].AttributeName, v[0].AttributeType)
-	case []dynamodbtypes.KeySchemaElement:
-		return fmt.Sprintf("AttributeName=%s,KeyType=%s", *v[0].AttributeName, v[0].KeyType)
-	case map[string]dynamodbtypes.AttributeValue:
-		for name, value := range v {
-			if s, ok := value.(*dynamodbtypes.AttributeValueMemberS); ok {
-				return fmt.Sprintf(`{"%s": {"S": "%s"}}`, name, s.Value)
-			}
-		}
-	}
-	return fmt.Sprint(v)
-}
-
-// kebab writes RoleArn as role-arn, as the AWS CLI does.
-func kebab(name string) string {
-	var b strings.Builder
-	for i, r := range name {
-		if unicode.IsUpper(r) && i > 0 {
-			b.WriteByte('-')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
-}
-
-// memberOf returns a member of an answer as text.
-func memberOf(out any, path string) (string, error) {
-	v := reflect.ValueOf(out)
-	for name := range strings.SplitSeq(path, ".") {
-		v = reflect.Indirect(v)
-		switch v.Kind() {
-		case reflect.Struct:
-			v = v.FieldByName(name)
-		case reflect.Slice:
-			i, err := strconv.Atoi(name)
-			if err != nil || i >= v.Len() {
-				return "", fmt.Errorf("the answer has no %s", path)
-			}
-			v = v.Index(i)
-		}
-		if !v.IsValid() {
-			return "", fmt.Errorf("the answer has no %s", path)
-		}
-	}
-	switch x := v.Interface().(type) {
-	case io.Reader:
-		text, err := io.ReadAll(x)
-		return strings.TrimSpace(string(text)), err
-	case *time.Time:
-		return x.UTC().Format(time.RFC3339), nil
-	case *string:
-		return *x, nil
-	case []byte:
-		return string(x), nil
-	}
-	return fmt.Sprint(reflect.Indirect(v).Interface()), nil
 }
