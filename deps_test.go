@@ -98,7 +98,7 @@ const order = `
 	service, servicerole, imds, workload, aws/ecs/api, aws/ssm/api < aws/ecs
 
 	# CodePipeline has other services do what its actions are.
-	servicerole, aws/codepipeline/api, aws/s3/api, aws/codebuild/api, aws/cloudformation/api < aws/codepipeline
+	servicerole, aws/codepipeline/api, aws/s3/api, aws/codebuild/api, aws/cloudformation/api, aws/lambda/api < aws/codepipeline
 
 	# Policies are linted with what AWS publishes about its services.
 	policy, reference < lint < cmd/iamd, awstest

@@ -46,6 +46,7 @@ type Use struct {
 	For      arn.ARN       // the resource for which the service acts: aws:SourceArn, and its account aws:SourceAccount
 	Region   string        // where the service acts
 	Duration time.Duration // of a session; 0: an hour
+	Policy   string        // of a session, which limits what it may do; "": none
 	Parent   string        // request id of the call that led to it; "": none did
 }
 
@@ -69,7 +70,7 @@ type Session struct {
 // service or is not there, is the *wire.Error of sts:AssumeRole, to which services give
 // words of their own.
 func (r *Roles) Assume(ctx context.Context, u Use) (*Session, error) {
-	in := &sts.AssumeRoleInput{RoleArn: string(u.Role), RoleSessionName: sessionName(u.Session)}
+	in := &sts.AssumeRoleInput{RoleArn: string(u.Role), RoleSessionName: sessionName(u.Session), Policy: u.Policy}
 	if u.Duration != 0 {
 		seconds := int32(u.Duration / time.Second)
 		in.DurationSeconds = &seconds
@@ -87,13 +88,13 @@ func (r *Roles) Assume(ctx context.Context, u Use) (*Session, error) {
 }
 
 // Chain has the role of a session assume another one, as a pipeline's role assumes that of
-// an action: what the first may do and whom the second trusts decide. Its error is
-// Assume's.
-func (r *Roles) Chain(ctx context.Context, s *Session, role arn.ARN, name string) (*Session, error) {
+// an action: what the first may do and whom the second trusts decide. The policy is the
+// session policy, if not "". Its error is Assume's.
+func (r *Roles) Chain(ctx context.Context, s *Session, role arn.ARN, name, policy string) (*Session, error) {
 	u := s.use
-	u.Role, u.Session = role, name
+	u.Role, u.Session, u.Policy = role, name, policy
 	out, err := service.Invoke[sts.AssumeRoleOutput](ctx, r.Invoker, r.Call(s, u.Region, u.Parent), "sts",
-		&sts.AssumeRoleInput{RoleArn: string(role), RoleSessionName: sessionName(name)})
+		&sts.AssumeRoleInput{RoleArn: string(role), RoleSessionName: sessionName(name), Policy: policy})
 	if err != nil {
 		return nil, err
 	}

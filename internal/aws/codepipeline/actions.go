@@ -3,6 +3,7 @@ package codepipeline
 import (
 	"archive/zip"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,10 +19,10 @@ import (
 	"github.com/iamd-dev/iamd/internal/service"
 )
 
-// place is where an output artifact goes: AWS names it by the pipeline, the artifact and
-// some letters.
+// place is where an output artifact goes: AWS names it by the beginnings of the names of the
+// pipeline and of the artifact, and some letters.
 func (w *work) place(artifact string) api.S3Location {
-	return api.S3Location{Bucket: w.bucket, Key: w.pipeline + "/" + artifact[:min(len(artifact), 10)] + "/" + strings.ReplaceAll(newUUID(), "-", "")[:7]}
+	return api.S3Location{Bucket: w.bucket, Key: w.pipeline[:min(len(w.pipeline), 20)] + "/" + artifact[:min(len(artifact), 10)] + "/" + rand.Text()[:7]}
 }
 
 // source copies the object that a source action names into the artifact store.

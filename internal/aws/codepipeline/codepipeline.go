@@ -1,5 +1,5 @@
 // Package codepipeline is AWS CodePipeline: pipelines that take what is in an S3 bucket
-// through builds, approvals and deployments.
+// through builds, functions, approvals and deployments.
 //
 //	s := &codepipeline.Service{DB: db, Roles: roles}
 //	err := s.Open(ctx)
@@ -21,8 +21,8 @@
 //
 // What an execution has come to is in the store with every step. One goroutine follows each
 // execution that is in progress; after a restart, however the server ended, it goes on: it
-// waits on for approvals, builds and stacks, and an action that was in the middle of
-// something else has failed, and says so. A stage has one execution in it at a time (but in
+// waits on for approvals, builds and stacks, and gives functions their jobs again; an action
+// that was in the middle of something else has failed, and says so. A stage has one execution in it at a time (but in
 // mode PARALLEL); others wait before it, and in mode SUPERSEDED the newest of them alone.
 //
 // Sources are looked at from time to time, as AWS does that has PollForSourceChanges.
@@ -92,6 +92,8 @@ func (s *Service) AWS() *service.Service {
 		service.Handle(s.listPipelineExecutions, on("{PipelineName}")),
 		service.Handle(s.listActionExecutions, on("{PipelineName}")),
 		service.Handle(s.retryStageExecution, on("{PipelineName}/{StageName}")),
+		service.Handle(s.putJobSuccessResult, service.Any),
+		service.Handle(s.putJobFailureResult, service.Any),
 		service.Handle(s.putApprovalResult, on("{PipelineName}/{StageName}/{ActionName}")),
 		service.Handle(s.enableStageTransition, on("{PipelineName}/{StageName}")),
 		service.Handle(s.disableStageTransition, on("{PipelineName}/{StageName}")),
@@ -107,7 +109,7 @@ func (s *Service) AWS() *service.Service {
 }
 
 // Tables returns what CodePipeline keeps, for store.Open to check.
-func Tables() []store.Checker { return []store.Checker{pipelines, versions, executions} }
+func Tables() []store.Checker { return []store.Checker{pipelines, versions, executions, jobs} }
 
 var (
 	pipelines  = store.NewTable[pipeline]("codepipelines")

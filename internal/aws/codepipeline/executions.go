@@ -44,7 +44,9 @@ type action struct {
 	Summary, By      string
 	Started, Updated time.Time
 	Token            string // of an approval
+	Job              *job   // that a function has, or has had last
 	External, URL    string // the build or stack
+	Percent          int32  // of what a function does, as it says
 	Error            *api.ErrorDetails
 	Resolved         map[string]string // the configuration with the variables put in
 	Inputs, Outputs  []api.ArtifactDetail
@@ -76,7 +78,7 @@ func (e *execution) latest(stage, name string) *action {
 // resume ends the actions that nobody can wait for after a restart.
 func (e *execution) resume(now time.Time) {
 	for i := range e.Actions {
-		if a := &e.Actions[i]; a.Status == "InProgress" && a.External == "" && a.Token == "" {
+		if a := &e.Actions[i]; a.Status == "InProgress" && a.External == "" && a.Token == "" && a.Job == nil {
 			a.fail("JobFailed", "The server ended while the action ran.", now)
 		}
 	}
@@ -360,7 +362,7 @@ func (s *Service) getPipelineState(_ context.Context, c *service.Call, in *api.G
 					continue
 				}
 				as.LatestExecution = &api.ActionExecution{ActionExecutionId: a.ID, Status: a.Status, Summary: a.Summary, LastStatusChange: a.Updated, LastUpdatedBy: a.By,
-					ExternalExecutionId: a.External, ExternalExecutionUrl: a.URL, ErrorDetails: a.Error}
+					ExternalExecutionId: a.External, ExternalExecutionUrl: a.URL, PercentComplete: a.Percent, ErrorDetails: a.Error}
 				if a.Status == "InProgress" {
 					as.LatestExecution.Token = a.Token
 				}

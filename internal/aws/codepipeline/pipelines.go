@@ -90,18 +90,24 @@ func (s *Service) deletePipeline(ctx context.Context, c *service.Call, in *api.D
 	}
 	// What was the pipeline's is found by nobody any more, and goes in parts of a size that a change may have.
 	state := s.DB.View()
-	var old, ended []string
+	var old, ended, asked []string
 	for v := range versions.All(state, k+"/") {
 		old = append(old, v)
 	}
 	for e := range executions.All(state, k+"/") {
 		ended = append(ended, e)
 	}
-	for some := range slices.Chunk(append(old, ended...), 200) {
+	for j, of := range jobs.All(state, key(c.Account, c.Region, "")) {
+		if strings.HasPrefix(of.Execution, k+"/") {
+			asked = append(asked, j)
+		}
+	}
+	for some := range slices.Chunk(slices.Concat(old, ended, asked), 200) {
 		if err := s.DB.Update(ctx, func(tx *store.Tx) error {
 			for _, k := range some {
 				versions.Delete(tx, k)
 				executions.Delete(tx, k)
+				jobs.Delete(tx, k)
 			}
 			return nil
 		}); err != nil {
@@ -182,7 +188,7 @@ func (s *Service) assumable(ctx context.Context, c *service.Call, d *api.Pipelin
 				continue
 			}
 			seen[a.RoleArn] = true
-			if _, err := s.Roles.Chain(ctx, session, arn.ARN(a.RoleArn), fmt.Sprint(s.now().UnixMilli())); err != nil {
+			if _, err := s.Roles.Chain(ctx, session, arn.ARN(a.RoleArn), fmt.Sprint(s.now().UnixMilli()), ""); err != nil {
 				return api.InvalidStructure("%s is not authorized to perform AssumeRole on role %s", d.RoleArn, a.RoleArn)
 			}
 		}
@@ -204,6 +210,7 @@ var kinds = map[string]kind{
 	"Test/CodeBuild":  codeBuild,
 	"Approval/Manual": {optional: []string{"CustomData", "ExternalEntityLink", "NotificationArn"}},
 	"Deploy/S3":       {inputs: [2]int{1, 1}, required: []string{"BucketName", "Extract"}, optional: []string{"ObjectKey", "CacheControl"}},
+	"Invoke/Lambda":   {inputs: [2]int{0, 5}, outputs: [2]int{0, 5}, required: []string{"FunctionName"}, optional: []string{"UserParameters"}},
 	"Deploy/CloudFormation": {inputs: [2]int{0, 10}, outputs: [2]int{0, 1}, required: []string{"ActionMode", "StackName"},
 		optional: []string{"ChangeSetName", "TemplatePath", "TemplateConfiguration", "RoleArn", "Capabilities", "ParameterOverrides", "OutputFileName"}},
 }
@@ -313,6 +320,9 @@ func check(c *service.Call, d *api.PipelineDeclaration) error {
 			}
 			if t.Provider == "CodeBuild" && len(a.InputArtifacts) > 1 && a.Configuration["PrimarySource"] == "" {
 				return refuse("configuration is missing required key 'PrimarySource'")
+			}
+			if n := len(a.Configuration["UserParameters"]); n > mostUserParameters {
+				return refuse("the value of UserParameters has %d characters, of which there may be %d", n, mostUserParameters)
 			}
 			if t.Provider == "CloudFormation" {
 				if err := checkStack(a); err != nil {

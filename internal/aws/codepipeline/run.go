@@ -374,6 +374,8 @@ func (w *work) do(ctx context.Context) error {
 		return w.deploy(ctx)
 	case "Deploy/CloudFormation":
 		return w.stack(ctx)
+	case "Invoke/Lambda":
+		return w.invoke(ctx)
 	}
 	return &failure{"ConfigurationError", "iamd does not serve the action"}
 }
@@ -391,17 +393,28 @@ func (w *work) call(ctx context.Context) (*service.Call, error) {
 func (f *follower) callAs(ctx context.Context, role string) (*service.Call, error) {
 	session, err := f.provider.Session(ctx)
 	if err != nil {
-		return nil, &failure{"PermissionError", "CodePipeline is not authorized to perform AssumeRole on role " + f.declaration.RoleArn}
+		return nil, notAssumed(f.declaration.RoleArn)
 	}
 	if role != "" {
-		if session, err = f.s.Roles.Chain(ctx, session, arn.ARN(role), fmt.Sprint(f.s.now().UnixMilli())); err != nil {
-			return nil, &failure{"PermissionError", f.declaration.RoleArn + " is not authorized to perform AssumeRole on role " + role}
+		if session, err = f.s.Roles.Chain(ctx, session, arn.ARN(role), fmt.Sprint(f.s.now().UnixMilli()), ""); err != nil {
+			return nil, notChained(f.declaration.RoleArn, role)
 		}
 	}
 	return f.s.Roles.Call(session, f.region, f.request), nil
 }
 
-var reference = regexp.MustCompile(`#\{([A-Za-z0-9@_-]+)\.([A-Za-z0-9@_-]+)\}`)
+func notAssumed(role string) error {
+	return &failure{"PermissionError", "CodePipeline is not authorized to perform AssumeRole on role " + role}
+}
+
+func notChained(from, role string) error {
+	return &failure{"PermissionError", from + " is not authorized to perform AssumeRole on role " + role}
+}
+
+var (
+	reference    = regexp.MustCompile(`#\{([A-Za-z0-9@_-]+)\.([A-Za-z0-9@_-]+)\}`)
+	variableName = regexp.MustCompile(`^[A-Za-z0-9@_-]+$`)
+)
 
 // resolve puts the values of variables into a configuration.
 func (w *work) resolve(config map[string]string) (map[string]string, error) {

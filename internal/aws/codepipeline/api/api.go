@@ -7,4 +7,4 @@
 // nothing. In outputs, what is zero is left out of the answer.
 package api
 
-//go:generate go run github.com/iamd-dev/iamd/internal/apigen -model codepipeline-2015-07-09 -ops CreatePipeline,DeletePipeline,DisableStageTransition,EnableStageTransition,GetPipeline,GetPipelineExecution,GetPipelineState,ListActionExecutions,ListPipelineExecutions,ListPipelines,ListTagsForResource,PutApprovalResult,RetryStageExecution,StartPipelineExecution,StopPipelineExecution,TagResource,UntagResource,UpdatePipeline -o api_gen.go
+//go:generate go run github.com/iamd-dev/iamd/internal/apigen -model codepipeline-2015-07-09 -ops CreatePipeline,DeletePipeline,DisableStageTransition,EnableStageTransition,GetPipeline,GetPipelineExecution,GetPipelineState,ListActionExecutions,ListPipelineExecutions,ListPipelines,ListTagsForResource,PutApprovalResult,PutJobFailureResult,PutJobSuccessResult,RetryStageExecution,StartPipelineExecution,StopPipelineExecution,TagResource,UntagResource,UpdatePipeline -o api_gen.go

@@ -47,8 +47,8 @@ var Model = &wire.Model{
 		{Name: "PollForThirdPartyJobs", Method: "POST", URI: "/"},
 		{Name: "PutActionRevision", Method: "POST", URI: "/"},
 		{Name: "PutApprovalResult", Method: "POST", URI: "/", In: wire.Type[PutApprovalResultInput](), Out: wire.Type[PutApprovalResultOutput]()},
-		{Name: "PutJobFailureResult", Method: "POST", URI: "/"},
-		{Name: "PutJobSuccessResult", Method: "POST", URI: "/"},
+		{Name: "PutJobFailureResult", Method: "POST", URI: "/", In: wire.Type[PutJobFailureResultInput]()},
+		{Name: "PutJobSuccessResult", Method: "POST", URI: "/", In: wire.Type[PutJobSuccessResultInput]()},
 		{Name: "PutThirdPartyJobFailureResult", Method: "POST", URI: "/"},
 		{Name: "PutThirdPartyJobSuccessResult", Method: "POST", URI: "/"},
 		{Name: "PutWebhook", Method: "POST", URI: "/"},
@@ -184,6 +184,23 @@ type PutApprovalResultInput struct {
 type PutApprovalResultOutput struct {
 	ApprovedAt time.Time `wire:"approvedAt"`
 }
+
+type PutJobFailureResultInput struct {
+	JobId          string         `wire:"jobId,req" pattern:"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"`
+	FailureDetails FailureDetails `wire:"failureDetails,req"`
+}
+
+type PutJobFailureResultOutput struct{}
+
+type PutJobSuccessResultInput struct {
+	JobId             string            `wire:"jobId,req" pattern:"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"`
+	CurrentRevision   *CurrentRevision  `wire:"currentRevision"`
+	ContinuationToken string            `wire:"continuationToken,sensitive" min:"1" max:"2048"`
+	ExecutionDetails  *ExecutionDetails `wire:"executionDetails"`
+	OutputVariables   map[string]string `wire:"outputVariables"`
+}
+
+type PutJobSuccessResultOutput struct{}
 
 type RetryStageExecutionInput struct {
 	PipelineName        string `wire:"pipelineName,req" min:"1" max:"100" pattern:"[A-Za-z0-9.@\\-_]+"`
@@ -384,6 +401,13 @@ type ConditionState struct {
 	RuleStates      []RuleState         `wire:"ruleStates"`
 }
 
+type CurrentRevision struct {
+	Revision         string    `wire:"revision,req" min:"1" max:"1500"`
+	ChangeIdentifier string    `wire:"changeIdentifier,req" min:"1" max:"100"`
+	Created          time.Time `wire:"created"`
+	RevisionSummary  string    `wire:"revisionSummary" min:"1" max:"2048"`
+}
+
 type EncryptionKey struct {
 	Id   string `wire:"id,req" min:"1" max:"400"`
 	Type string `wire:"type,req" enum:"KMS"`
@@ -400,6 +424,12 @@ type ErrorDetails struct {
 	Message string `wire:"message"`
 }
 
+type ExecutionDetails struct {
+	Summary             string `wire:"summary" min:"1" max:"2048"`
+	ExternalExecutionId string `wire:"externalExecutionId" min:"1" max:"1500"`
+	PercentComplete     *int32 `wire:"percentComplete" min:"0" max:"100"`
+}
+
 type ExecutionTrigger struct {
 	TriggerType   string `wire:"triggerType"`
 	TriggerDetail string `wire:"triggerDetail"`
@@ -409,6 +439,12 @@ type FailureConditions struct {
 	Result             string              `wire:"result" enum:"ROLLBACK|FAIL|RETRY|SKIP"`
 	RetryConfiguration *RetryConfiguration `wire:"retryConfiguration"`
 	Conditions         []Condition         `wire:"conditions" min:"1" max:"1"`
+}
+
+type FailureDetails struct {
+	Type                string `wire:"type,req" enum:"JobFailed|ConfigurationError|PermissionError|RevisionOutOfSync|RevisionUnavailable|SystemUnavailable"`
+	Message             string `wire:"message,req" min:"1" max:"5000"`
+	ExternalExecutionId string `wire:"externalExecutionId" min:"1" max:"1500"`
 }
 
 type GitBranchFilterCriteria struct {
