@@ -25,6 +25,7 @@
 //	credentials   root access keys, as ~/.aws/credentials has them
 //	decisions/    why recent calls were refused, for explain
 //	dynamodb/     tables, a directory for each account and region
+//	dynamodb-backups/  backups of tables, a file each
 //	etcd/         users, roles, policies, buckets
 //	lock          taken while a server runs: one directory, one server
 //	master.key    opens what is in etcd/, which is sealed; keep a copy somewhere else

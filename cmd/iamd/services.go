@@ -62,6 +62,12 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 	}
 	if h.engines != nil || len(s.behind.dynamodb) > 0 {
 		items := &dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines), Keyring: h.keyring}
+		if h.engines != nil { // backups, too, are on this machine
+			items.Backups = filepath.Join(s.data, "dynamodb-backups")
+		}
+		if err := items.Open(context.Background()); err != nil {
+			return nil, err
+		}
 		all = append(all, items.AWS(), items.Streams())
 	}
 	if h.machines != nil {

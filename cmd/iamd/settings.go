@@ -126,7 +126,7 @@ func defaultData() string {
 // kept are the server's own keys and data, which no other program may see.
 func (s *settings) kept() []string {
 	var paths []string
-	for _, name := range []string{"audit", "credentials", "decisions", "etcd", "master.key", "s3"} {
+	for _, name := range []string{"audit", "credentials", "decisions", "dynamodb-backups", "etcd", "master.key", "s3"} {
 		paths = append(paths, filepath.Join(s.data, name))
 	}
 	return paths

@@ -392,7 +392,10 @@ func (s *Server) open() error {
 		}
 		(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: s.handler, Credentials: g.Credentials, Exec: g.Exec, Shell: shell, Now: s.Now}).Run(ctx)
 	}
-	tables := &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring}
+	tables := &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring, Backups: filepath.Join(s.Dir, "dynamodb-backups")}
+	if err := tables.Open(ctx); err != nil {
+		return err
+	}
 	s.handler, err = server.New(server.Config{
 		DB:      s.DB,
 		Keyring: s.Keyring,

@@ -63,7 +63,6 @@ ExecuteStatement {"Statement":"SELECT * FROM \"music\" WHERE pk = 'c'"}
 ExecuteStatement {"Statement":"SELECT * FROM \"none\" WHERE pk = 'c'"}
 DescribeTimeToLive {"TableName":"music"}
 UpdateTimeToLive {"TableName":"music","TimeToLiveSpecification":{"Enabled":true,"AttributeName":"ttl"}}
-DescribeContinuousBackups {"TableName":"music"}
 DeleteItem {"TableName":"music","Key":{"pk":{"S":"c"},"sk":{"N":"1"}},"ReturnValues":"ALL_OLD"}
 DeleteTable {"TableName":"music"}
 DeleteTable {"TableName":"music"}

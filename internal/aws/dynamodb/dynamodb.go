@@ -2,7 +2,7 @@
 // decided on and recorded here, by AWS's actions, resources and condition keys, and
 // carried out by an engine that somebody else wrote.
 //
-//	s := &dynamodb.Service{DB: db, Engine: engines}
+//	s := &dynamodb.Service{DB: db, Engine: engines.Engine, Keyring: keyring, Backups: dir}
 //	table := s.AWS()
 //
 // An engine answers for one account and region. It is dynoxide, which iamd starts and
@@ -13,7 +13,8 @@
 //
 // iamd itself keeps what decisions need: the tags and resource-based policies of tables and streams.
 //
-// DynamoDB Streams is a service of its own beside it: see streams.go.
+// On-demand backups are iamd's own (backups.go), and so are the answers to what an engine does
+// not know of (ours.go). DynamoDB Streams is a service of its own beside it (streams.go).
 //
 // # Conditions
 //
@@ -28,12 +29,15 @@ import (
 	_ "embed"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/store"
+	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -45,6 +49,12 @@ type Service struct {
 	Engine func(ctx context.Context, account, region string) (Engine, error)
 	// Keyring seals the iterators of streams.
 	Keyring *identity.Keyring
+	// Backups is the directory of the files of backups; "": there are none.
+	Backups string
+
+	mu       sync.Mutex
+	making   map[string]bool // tables that are being made, by key, and whether they are restored
+	restores atomic.Int32    // how many of them are
 }
 
 // An Engine carries out calls.
@@ -76,8 +86,8 @@ func (s *Service) AWS() *service.Service {
 		handle(s.deleteTable, table[api.DeleteTableInput]()),
 		guard[api.DescribeTimeToLiveInput](s, table[api.DescribeTimeToLiveInput]()),
 		guard[api.UpdateTimeToLiveInput](s, table[api.UpdateTimeToLiveInput]()),
-		guard[api.DescribeLimitsInput](s, service.Any),
-		guard[api.DescribeEndpointsInput](s, service.Any),
+		ours(s, s.describeLimits, service.Any),
+		ours(s, s.describeEndpoints, service.Any),
 
 		handle(s.tagResource, resource[api.TagResourceInput](), tags("Tags")),
 		handle(s.untagResource, resource[api.UntagResourceInput](), tags("TagKeys")),
@@ -101,24 +111,47 @@ func (s *Service) AWS() *service.Service {
 		each(s, statements, action("dynamodb:PartiQLSelect")),
 		each(s, transaction, action("dynamodb:PartiQLSelect")),
 
-		guard[api.DescribeContinuousBackupsInput](s, table[api.DescribeContinuousBackupsInput]()),
-		guard[api.UpdateContinuousBackupsInput](s, table[api.UpdateContinuousBackupsInput]()),
-		guard[api.CreateBackupInput](s, table[api.CreateBackupInput]()),
-		guard[api.DescribeBackupInput](s, byARN("{BackupArn}")),
-		guard[api.DeleteBackupInput](s, byARN("{BackupArn}")),
-		guard[api.ListBackupsInput](s, service.Any),
-		guard[api.DescribeGlobalTableInput](s, globalTable),
-		guard[api.DescribeGlobalTableSettingsInput](s, globalTable),
-		guard[api.ListGlobalTablesInput](s, service.Any),
-		guard[api.DescribeContributorInsightsInput](s, tableOrIndex[api.DescribeContributorInsightsInput]()),
-		guard[api.UpdateContributorInsightsInput](s, tableOrIndex[api.UpdateContributorInsightsInput]()),
-		guard[api.ListContributorInsightsInput](s, service.Any),
-		guard[api.DescribeKinesisStreamingDestinationInput](s, table[api.DescribeKinesisStreamingDestinationInput]()),
-		guard[api.DescribeTableReplicaAutoScalingInput](s, table[api.DescribeTableReplicaAutoScalingInput]()),
-		guard[api.DescribeExportInput](s, byARN("{ExportArn}")),
-		guard[api.ListExportsInput](s, anyTable[api.ListExportsInput]()),
-		guard[api.DescribeImportInput](s, byARN("{ImportArn}")),
-		guard[api.ListImportsInput](s, anyTable[api.ListImportsInput]()),
+		ours(s, s.describeContinuousBackups, table[api.DescribeContinuousBackupsInput]()),
+		ours(s, s.updateContinuousBackups, table[api.UpdateContinuousBackupsInput]()),
+		decline[api.RestoreTableToPointInTimeInput](sourceTable, restored[api.RestoreTableToPointInTimeInput]()...),
+		handle(s.createBackup, table[api.CreateBackupInput]()),
+		handle(s.describeBackup, byARN("{BackupArn}")),
+		handle(s.deleteBackup, byARN("{BackupArn}")),
+		handle(s.listBackups, service.Any),
+		handle(s.restoreTableFromBackup, byARN("{BackupArn}"), restored[api.RestoreTableFromBackupInput]()...),
+
+		ours(s, s.describeGlobalTable, globalTable),
+		ours(s, s.describeGlobalTableSettings, globalTable),
+		ours(s, s.listGlobalTables, service.Any),
+		decline[api.CreateGlobalTableInput](replicas(func(in *api.CreateGlobalTableInput) (string, []string) {
+			return in.GlobalTableName, regions(in.ReplicationGroup, func(r api.Replica) string { return r.RegionName })
+		})),
+		decline[api.UpdateGlobalTableInput](replicas(func(in *api.UpdateGlobalTableInput) (string, []string) {
+			return in.GlobalTableName, regions(in.ReplicaUpdates, updated)
+		})),
+		decline[api.UpdateGlobalTableSettingsInput](replicas(func(in *api.UpdateGlobalTableSettingsInput) (string, []string) {
+			return in.GlobalTableName, regions(in.ReplicaSettingsUpdate, func(r api.ReplicaSettingsUpdate) string { return r.RegionName })
+		})),
+		decline[api.DescribeTableReplicaAutoScalingInput](table[api.DescribeTableReplicaAutoScalingInput]()),
+		decline[api.UpdateTableReplicaAutoScalingInput](table[api.UpdateTableReplicaAutoScalingInput]()),
+
+		ours(s, s.describeContributorInsights, tableOrIndex[api.DescribeContributorInsightsInput]()),
+		ours(s, s.updateContributorInsights, tableOrIndex[api.UpdateContributorInsightsInput]()),
+		ours(s, s.listContributorInsights, service.Any),
+
+		ours(s, s.describeKinesisStreamingDestination, table[api.DescribeKinesisStreamingDestinationInput]()),
+		decline[api.EnableKinesisStreamingDestinationInput](table[api.EnableKinesisStreamingDestinationInput]()),
+		decline[api.DisableKinesisStreamingDestinationInput](table[api.DisableKinesisStreamingDestinationInput]()),
+		decline[api.UpdateKinesisStreamingDestinationInput](table[api.UpdateKinesisStreamingDestinationInput]()),
+
+		ours(s, s.describeExport, byARN("{ExportArn}")),
+		ours(s, s.listExports, anyTable[api.ListExportsInput]()),
+		decline[api.ExportTableToPointInTimeInput](byARN("{TableArn}")),
+		ours(s, s.describeImport, byARN("{ImportArn}")),
+		ours(s, s.listImports, anyTable[api.ListImportsInput]()),
+		decline[api.ImportTableInput](service.On(func(c *service.Call, in *api.ImportTableInput) []service.Target {
+			return []service.Target{{ARN: arn.ARN(tableARN(c, in.TableCreationParameters.TableName))}}
+		})),
 	)
 	t.Object, t.Key, t.MaxBody = objectOf, s.key, maxBody
 	return t
@@ -130,6 +163,28 @@ const maxBody = 24 << 20
 // handle is the row of a handler here.
 func handle[In, Out any](f func(context.Context, *service.Call, *In) (*Out, error), on service.Resource, clauses ...service.Clause) service.Row {
 	return service.Handle(f, on, append(clauses, whole[In]())...)
+}
+
+// decline is the row of an operation that is decided and not carried out.
+func decline[In any](on service.Resource, clauses ...service.Clause) service.Row {
+	return service.Decline[In](on, append(clauses, whole[In]())...)
+}
+
+// ours is a row that the engine carries out if it knows the operation. Of an engine that
+// does not know it, f says what is true.
+func ours[In, Out any](s *Service, f func(context.Context, *service.Call, *In) (*Out, error), on service.Resource, clauses ...service.Clause) service.Row {
+	name := operation[In]()
+	return handle(func(ctx context.Context, c *service.Call, in *In) (*service.Answer, error) {
+		answer, err := s.pass(ctx, c, name, in)
+		if e, ok := err.(*wire.Error); !ok || e.Code != "UnknownOperationException" {
+			return answer, err
+		}
+		out, err := f(ctx, c, in)
+		if err != nil {
+			return nil, err
+		}
+		return answered(out), nil
+	}, on, clauses...)
 }
 
 // guard is a row that the engine carries out.

@@ -83,7 +83,7 @@ func tableNames(in any) []string {
 		case reflect.Struct:
 			for i := range v.NumField() {
 				switch f := v.Type().Field(i); f.Name {
-				case "TableName", "TableArn", "BackupArn", "ExportArn", "ImportArn", "ResourceArn":
+				case "TableName", "TableArn", "SourceTableArn", "BackupArn", "ExportArn", "ImportArn", "ResourceArn":
 					if s := v.Field(i).String(); s != "" {
 						if end := below[f.Name]; end != nil {
 							s = s[:len(s)-len(end.FindString(s))]

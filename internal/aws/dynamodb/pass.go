@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +27,13 @@ func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) 
 	if err != nil {
 		return nil, err
 	}
+	beingRestored := s.restores.Load() > 0 && slices.ContainsFunc(tableNames(in), func(name string) bool { return s.isRestoring(arn.ARN(tableARN(c, name))) })
+	if beingRestored && op != "DescribeTable" {
+		if control[op] {
+			return nil, api.ResourceInUse("Attempt to change a resource which is still in use: Table is being created")
+		}
+		return nil, api.ResourceNotFound("Requested resource not found")
+	}
 	body := c.Body
 	if body == nil { // a call made inside
 		body = wire.AppendJSON(nil, in, wire.JSONOptions{Wire: true})
@@ -39,10 +47,19 @@ func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) 
 	if err != nil {
 		return nil, err
 	}
+	if op == "DescribeTable" && beingRestored {
+		answer.Body = bytes.Replace(answer.Body, []byte(`"TableStatus":"ACTIVE"`), []byte(`"TableStatus":"CREATING"`), 1)
+	}
 	if control[op] {
 		answer.Body = renamed(answer.Body, account, region)
 	}
 	return checked(answer), nil
+}
+
+// answered is an answer of iamd's own, in the place of the engine's.
+func answered(out any) *service.Answer {
+	return checked(&service.Answer{Status: http.StatusOK, Header: []wire.Field{{Name: "Content-Type", Value: "application/x-amz-json-1.0"}},
+		Body: wire.AppendJSON(nil, out, wire.JSONOptions{Wire: true})})
 }
 
 // checked is an answer with the checksum of its body, by which clients know that it is whole.

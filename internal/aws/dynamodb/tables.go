@@ -21,6 +21,8 @@ type Table struct {
 	Policy   identity.Document // resource-based policy; zero when there is none
 	Revision string            `json:",omitempty"` // of the policy
 	Streams  map[string]Stream `json:",omitempty"` // by "stream/LABEL"
+
+	Restoring bool `json:",omitempty"` // from a backup; a table that is so at the start is half a table
 }
 
 // A Policy is the resource-based policy of a table or a stream; zero when there is none.
@@ -41,7 +43,7 @@ type Stream struct {
 var tables = store.NewTable[Table]("dynamodb") // by tableKey
 
 // Tables returns the tables of the store, so that what is in them is checked at start.
-func Tables() []store.Checker { return []store.Checker{tables} }
+func Tables() []store.Checker { return []store.Checker{tables, backups} }
 
 // tableKey is where a table is kept: account/region/name, from its ARN or that of its index or stream.
 func tableKey(a arn.ARN) string {
@@ -58,6 +60,11 @@ const (
 // there is no moment in which they do not hold, and forgets them when it does not.
 func (s *Service) createTable(ctx context.Context, c *service.Call, in *api.CreateTableInput) (*service.Answer, error) {
 	a := arn.ARN(tableARN(c, in.TableName))
+	done, ok := s.make(a, false)
+	if !ok {
+		return nil, api.ResourceInUse("Table is being created: %s", nameOf(string(a)))
+	}
+	defer done()
 	t := &Table{}
 	var err error
 	if t.Tags, err = tagged(nil, in.Tags); err != nil {
