@@ -35,13 +35,13 @@ var program string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "iamd-stories-")
+		dir, err := os.MkdirTemp("/var/tmp", "iamd-stories-") // where workloads, which have a /tmp of their own, find the program
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "stories:", err)
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		if err := os.Chmod(dir, 0o755); err != nil { // for TestUnreadableDataDirectory, which runs it as nobody
+		if err := os.Chmod(dir, 0o755); err != nil { // for those who run it as nobody: TestUnreadableDataDirectory, and workloads
 			fmt.Fprintln(os.Stderr, "stories:", err)
 			return 1
 		}
