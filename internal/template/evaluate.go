@@ -15,11 +15,15 @@ import (
 type Context struct {
 	Account, Region    string
 	StackName, StackID string
-	Values             map[string]string // of all parameters: Template.Values
+	Values             map[string]string // of all parameters: Template.Values, and what was looked up
 
 	Ref    func(resource string) (string, error)         // what Ref of a resource is
 	GetAtt func(resource, attribute string) (any, error) // what Fn::GetAtt of a resource is
 	Import func(export string) (value string, err error) // what Fn::ImportValue of an export is
+
+	// Resolve is what stands for a dynamic reference, in a property or an output: at is where,
+	// as AWS says it ("AWS::IAM::User/Properties/LoginProfile/Password"). nil: they are left as they are.
+	Resolve func(d Dynamic, at string) (string, error)
 }
 
 // An Instance is a template with the values of its parameters.
@@ -94,6 +98,9 @@ func (in *Instance) Properties(name string) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v, err = in.resolved(v, in.Template.Resources[name].Type+"/Properties"); err != nil {
+		return nil, err
+	}
 	m, _ := v.(map[string]any)
 	if m == nil {
 		m = map[string]any{}
@@ -115,6 +122,9 @@ func (in *Instance) Outputs() ([]OutputValue, error) {
 			continue
 		}
 		v, err := in.value(o.Value)
+		if err == nil {
+			v, err = in.resolved(v, "Outputs/"+name)
+		}
 		if err != nil {
 			return nil, err
 		}

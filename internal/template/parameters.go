@@ -30,12 +30,29 @@ var special = map[string]bool{
 	"AWS::EC2::AvailabilityZone::Name": true, "AWS::EC2::Image::Id": true, "AWS::EC2::Instance::Id": true,
 	"AWS::EC2::KeyPair::KeyName": true, "AWS::EC2::SecurityGroup::GroupName": true, "AWS::EC2::SecurityGroup::Id": true,
 	"AWS::EC2::Subnet::Id": true, "AWS::EC2::Volume::Id": true, "AWS::EC2::VPC::Id": true, "AWS::Route53::HostedZone::Id": true,
-	"AWS::SSM::Parameter::Name": true,
 }
 
-// list tells whether values of the parameter are lists.
+const parameterName = "AWS::SSM::Parameter::Name"
+
+// Named tells whether the value that is given is the name of a parameter of Systems Manager,
+// which must be there.
+func (p *Parameter) Named() bool { return p.Type == parameterName || p.LookedUp() }
+
+// LookedUp tells whether the parameter stands for the value that the parameter of Systems
+// Manager has, and not for its name: Context.Values are to have that.
+func (p *Parameter) LookedUp() bool { return p.Type != p.of() }
+
+// of is the type of what the parameter stands for.
+func (p *Parameter) of() string {
+	if inner, ok := strings.CutPrefix(p.Type, "AWS::SSM::Parameter::Value<"); ok {
+		return strings.TrimSuffix(inner, ">")
+	}
+	return p.Type
+}
+
+// list tells whether what the parameter stands for is a list.
 func (p *Parameter) list() bool {
-	return p.Type == "CommaDelimitedList" || strings.HasPrefix(p.Type, "List<")
+	return p.of() == "CommaDelimitedList" || strings.HasPrefix(p.of(), "List<")
 }
 
 func (t *Template) readParameters(top map[string]any) error {
@@ -66,14 +83,12 @@ func readParameter(name string, members map[string]any) (*Parameter, error) {
 	if p.Type, _ = members["Type"].(string); p.Type == "" {
 		return nil, errorf("Template format error: Every Parameters object must contain a Type member.")
 	}
-	element, isList := strings.CutPrefix(p.Type, "List<")
+	element, isList := strings.CutPrefix(p.of(), "List<")
 	element = strings.TrimSuffix(element, ">")
 	switch {
-	case strings.HasPrefix(p.Type, "AWS::SSM::Parameter::Value<"):
-		return nil, errorf("Template error: parameter %s is of type %s: iamd does not look up values in Parameter Store here; give them as String", name, p.Type)
-	case p.Type == "String", p.Type == "Number", p.Type == "CommaDelimitedList":
-	case isList && (element == "Number" || element == "String" || special[element]):
-	case special[p.Type]:
+	case p.of() == "String", p.of() == "CommaDelimitedList", p.Type == "Number", p.Type == parameterName:
+	case isList && (element == "String" || element == "Number" && !p.LookedUp() || special[element]):
+	case special[p.of()]:
 	default:
 		return nil, errorf("Template format error: Unrecognized parameter type: %s", p.Type)
 	}
@@ -153,7 +168,7 @@ func (p *Parameter) check(name, value string) error {
 		return errorf("Parameter '%s' must contain at most 4096 characters", name)
 	}
 	parts := []string{value}
-	if p.list() {
+	if p.list() && !p.LookedUp() { // the constraints of the others are on the name
 		parts = split(value)
 	}
 	if p.AllowedValues != nil {
@@ -178,7 +193,7 @@ func (p *Parameter) check(name, value string) error {
 	}
 	n := float64(utf8.RuneCountInString(value))
 	switch {
-	case p.list():
+	case p.list() && !p.LookedUp():
 	case p.minLength != nil && n < *p.minLength:
 		return refuse("must contain at least %s characters", number(*p.minLength))
 	case p.maxLength != nil && n > *p.maxLength:

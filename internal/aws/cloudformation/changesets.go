@@ -29,7 +29,7 @@ func (s *Service) plan(st *stack, t *template.Template, new, old *text) ([]api.C
 	}
 	renewed := map[string]bool{}           // made, or replaced
 	changed := map[string]map[string]any{} // the properties of those that change
-	c := s.context(st, new.Values)
+	c := s.context(st, new)
 	c.Ref = func(logical string) (string, error) {
 		if res := there[logical]; res != nil && !renewed[logical] && res.Physical != "" {
 			return res.Physical, nil
@@ -142,14 +142,13 @@ func hasUnknown(properties map[string]any) bool {
 
 // sameOutputs tells whether a new template gives the outputs that the stack has: where no
 // resource changes, what they refer to has not.
-func sameOutputs(old *text, t *template.Template, new *text, c template.Context) bool {
+func (s *Service) sameOutputs(st *stack, old *text, t *template.Template, new *text) bool {
 	was, err := template.Parse(old.Template)
 	if err != nil {
 		return false
 	}
-	shape := func(t *template.Template, values map[string]string) (map[string]template.OutputValue, bool) {
-		c := c
-		c.Values = values
+	shape := func(t *template.Template, text *text) (map[string]template.OutputValue, bool) {
+		c := s.context(st, text)
 		c.Ref = func(logical string) (string, error) { return "ref " + logical, nil }
 		c.GetAtt = func(logical, attribute string) (any, error) { return "att " + logical + " " + attribute, nil }
 		in, err := t.Instantiate(c)
@@ -163,8 +162,8 @@ func sameOutputs(old *text, t *template.Template, new *text, c template.Context)
 		}
 		return all, err == nil
 	}
-	a, ok := shape(was, old.Values)
-	b, ok2 := shape(t, new.Values)
+	a, ok := shape(was, old)
+	b, ok2 := shape(t, new)
 	return ok && ok2 && maps.Equal(a, b) && was.Description == t.Description
 }
 
@@ -251,12 +250,9 @@ func (s *Service) createChangeSet(ctx context.Context, c *service.Call, in *api.
 	if err != nil {
 		return nil, err
 	}
-	t, text, err := s.desired(st, request{body, in.Parameters, previous, in.Capabilities, in.ResourceTypes})
-	if err != nil {
-		return nil, err
-	}
 	w := s.newWork(c, st, kind, in.ClientToken, in.RoleARN)
-	if err := s.assumable(ctx, st, w); err != nil {
+	t, text, err := s.desired(ctx, st, w, request{body, in.Parameters, previous, in.Capabilities, in.ResourceTypes})
+	if err != nil {
 		return nil, err
 	}
 	old := st.Tags
@@ -274,7 +270,7 @@ func (s *Service) createChangeSet(ctx context.Context, c *service.Call, in *api.
 		Capabilities: in.Capabilities, Tags: st.Tags, Role: w.Role, OnFailure: cmp.Or(in.OnStackFailure, "ROLLBACK"), Changes: changes,
 		ResourceTypes: in.ResourceTypes, TagsGiven: in.Tags != nil,
 	}
-	if kind == "UPDATE" && len(changes) == 0 && sameOutputs(previous, t, text, s.context(st, nil)) && slices.Equal(old, st.Tags) {
+	if kind == "UPDATE" && len(changes) == 0 && s.sameOutputs(st, previous, t, text) && slices.Equal(old, st.Tags) {
 		set.Status, set.Execution = "FAILED", "UNAVAILABLE"
 		set.Reason = "The submitted information didn't contain changes. Submit different information to create a change set."
 	}

@@ -39,6 +39,7 @@ type kind struct {
 	Read     string // asks whether it is there, where a kill left that open ...
 	MadeAt   string // ... and when it was made: a path in the answer
 	Guess    string // the physical id that it would have; "" is {name}
+	Secure   string // the property that may be a dynamic reference to a secure string, as "LoginProfile/Password": User Guide, "Resources that support dynamic parameter patterns for secure strings"
 	Tags     bool   // takes the stack's tags
 	TagMap   bool   // as an object, not as a list
 
@@ -128,7 +129,7 @@ func kinds() map[string]*kind {
 			Parts:  []part{{Of: "PolicyDocument", Made: true, Set: "s3:PutBucketPolicy Bucket Policy={PolicyDocument}"}},
 			Delete: "s3:DeleteBucketPolicy Bucket={id}", Gone: "NoSuchBucket"},
 
-		{Type: "AWS::IAM::User", IAM: true, Named: true, Tags: true, Name: "UserName", Longest: 64,
+		{Type: "AWS::IAM::User", IAM: true, Named: true, Tags: true, Name: "UserName", Longest: 64, Secure: "LoginProfile/Password",
 			Create: "iam:CreateUser UserName={name} Path PermissionsBoundary Tags", Attr: map[string]string{"Arn": "=User.Arn"},
 			Parts: []part{
 				{Of: "Path", Made: true, Set: "iam:UpdateUser UserName={id} NewPath={Path}", Unset: "iam:UpdateUser UserName={id} NewPath=/"},

@@ -53,7 +53,11 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 	if k.Type == stackType {
 		return m.createStack(ctx, r, properties, initiated)
 	}
-	sc := m.scope("", r.Name, properties)
+	whole, err := m.secured(ctx, properties)
+	if err != nil {
+		return made{}, err
+	}
+	sc := m.scope("", r.Name, whole)
 	out, err := m.all(ctx, k.create, sc)
 	if err != nil {
 		return made{}, err
@@ -108,7 +112,11 @@ func (k *kind) attributes(sc *scope, old map[string]any) map[string]any {
 // nil, the resource is new. mending is for going back, where some of the difference may
 // not be there.
 func (m *maker) parts(ctx context.Context, k *kind, id, name string, old, new map[string]any, mending bool) error {
-	before, after := m.scope(id, name, old), m.scope(id, name, new)
+	whole, err := m.secured(ctx, new)
+	if err != nil {
+		return err
+	}
+	before, after := m.scope(id, name, old), m.scope(id, name, whole)
 	unset := func(p *part, item any) error {
 		before.item = item
 		_, err := m.all(ctx, p.unset, before)

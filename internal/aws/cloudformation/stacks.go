@@ -81,8 +81,9 @@ type request struct {
 	resourceTypes []string
 }
 
-// desired reads the template and gives it values.
-func (s *Service) desired(st *stack, q request) (*template.Template, *text, error) {
+// desired reads the template and gives it values, of which some are looked up with the
+// access that the work will have.
+func (s *Service) desired(ctx context.Context, st *stack, w *work, q request) (*template.Template, *text, error) {
 	if q.template == "" {
 		return nil, nil, invalid("Either Template URL or Template Body must be specified.")
 	}
@@ -120,10 +121,17 @@ func (s *Service) desired(st *stack, q request) (*template.Template, *text, erro
 	if err := s.capable(t, q.capabilities); err != nil {
 		return nil, nil, err
 	}
-	if _, err := t.Instantiate(s.context(st, values)); err != nil {
+	if err := s.assumable(ctx, st, w); err != nil {
+		return nil, nil, err
+	}
+	text := &text{Template: q.template, Values: values}
+	if err := s.lookUp(ctx, st, w, t, text); err != nil {
+		return nil, nil, err
+	}
+	if _, err := t.Instantiate(s.context(st, text)); err != nil {
 		return nil, nil, mistaken(err)
 	}
-	return t, &text{Template: q.template, Values: values}, nil
+	return t, text, nil
 }
 
 // assumable sees that a role can be assumed, before anything is begun with it.
@@ -180,12 +188,9 @@ func (s *Service) createStack(ctx context.Context, c *service.Call, in *api.Crea
 		kept := *old
 		st = &kept
 	}
-	t, text, err := s.desired(st, request{template: body, parameters: in.Parameters, capabilities: in.Capabilities, resourceTypes: in.ResourceTypes})
-	if err != nil {
-		return nil, err
-	}
 	w := s.newWork(c, st, "CREATE", in.ClientRequestToken, in.RoleARN)
-	if err := s.assumable(ctx, st, w); err != nil {
+	t, text, err := s.desired(ctx, st, w, request{template: body, parameters: in.Parameters, capabilities: in.Capabilities, resourceTypes: in.ResourceTypes})
+	if err != nil {
 		return nil, err
 	}
 	st.OnFailure = cmp.Or(in.OnFailure, "ROLLBACK")
@@ -349,12 +354,9 @@ func (s *Service) updateStack(ctx context.Context, c *service.Call, in *api.Upda
 	}
 	copied := *found
 	st := &copied
-	t, text, err := s.desired(st, request{body, in.Parameters, previous, in.Capabilities, in.ResourceTypes})
-	if err != nil {
-		return nil, err
-	}
 	w := s.newWork(c, st, "UPDATE", in.ClientRequestToken, in.RoleARN)
-	if err := s.assumable(ctx, st, w); err != nil {
+	t, text, err := s.desired(ctx, st, w, request{body, in.Parameters, previous, in.Capabilities, in.ResourceTypes})
+	if err != nil {
 		return nil, err
 	}
 	tags := found.Tags
@@ -368,7 +370,7 @@ func (s *Service) updateStack(ctx context.Context, c *service.Call, in *api.Upda
 	if err != nil {
 		return nil, err
 	}
-	if len(changes) == 0 && sameOutputs(previous, t, text, s.context(st, nil)) && slices.Equal(tags, found.Tags) && found.Status != "UPDATE_FAILED" {
+	if len(changes) == 0 && s.sameOutputs(st, previous, t, text) && slices.Equal(tags, found.Tags) && found.Status != "UPDATE_FAILED" {
 		if policy != "" && policy != found.Policy || w.Role != found.Role {
 			return &api.UpdateStackOutput{StackId: found.ID}, s.modify(ctx, found, func(_ *store.Tx, st *stack) error {
 				st.Role = w.Role
@@ -698,11 +700,14 @@ func shown(t *text) []api.Parameter {
 	}
 	var all []api.Parameter
 	for _, name := range slices.Sorted(maps.Keys(t.Values)) {
-		value := t.Values[name]
+		value, resolved := t.Values[name], t.LookedUp[name]
 		if p := parsed.Parameters[name]; p == nil || p.NoEcho {
 			value = "****"
+			if resolved != "" {
+				resolved = "****"
+			}
 		}
-		all = append(all, api.Parameter{ParameterKey: name, ParameterValue: value})
+		all = append(all, api.Parameter{ParameterKey: name, ParameterValue: value, ResolvedValue: resolved})
 	}
 	return all
 }

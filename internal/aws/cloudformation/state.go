@@ -142,6 +142,8 @@ type text struct {
 	Template string
 	Values   map[string]string
 	Outputs  []output
+	LookedUp map[string]string `json:",omitempty"` // by parameter: the values that Parameter Store has
+	Resolved map[string]string `json:",omitempty"` // by dynamic reference of service ssm: what it stands for
 }
 
 type output struct{ Key, Value, Description, Export string }

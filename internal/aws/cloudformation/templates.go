@@ -155,10 +155,12 @@ func permitted(t *template.Template, types []string) error {
 	return nil
 }
 
-// context is what a template of the stack is instantiated in. Refs of resources are not there.
-func (s *Service) context(st *stack, values map[string]string) template.Context {
+// context is what a text of the stack is instantiated in. Refs of resources are not there.
+func (s *Service) context(st *stack, t *text) template.Context {
+	values := maps.Clone(t.Values)
+	maps.Copy(values, t.LookedUp)
 	return template.Context{
-		Account: st.Account, Region: st.Region, StackName: st.Name, StackID: st.ID, Values: values,
+		Account: st.Account, Region: st.Region, StackName: st.Name, StackID: st.ID, Values: values, Resolve: s.resolver(t, nil),
 		Import: func(name string) (string, error) {
 			e := exports.Get(s.DB.View(), st.Account+"/"+st.Region+"/"+name)
 			if e == nil {

@@ -86,7 +86,7 @@ func (s *Service) work(key string) {
 			s.log().Error("a stack has work in a status in which there is none", "stack", st.ID, "status", st.Status)
 			return
 		}
-		w := &worker{s: s, key: key, maker: maker{s: s, st: st, as: s.access(st)}}
+		w := &worker{s: s, key: key, maker: maker{s: s, st: st, as: s.access(st, st.Work)}}
 		err := w.safely(ctx, phase)
 		if err == nil {
 			tries = 0
@@ -132,8 +132,7 @@ func (s *Service) giveUp(ctx context.Context, key string) {
 
 // access is how the stack's work makes calls: as the stack's role, or with its caller's
 // access, forwarded.
-func (s *Service) access(st *stack) func(context.Context) (*service.Call, error) {
-	w := st.Work
+func (s *Service) access(st *stack, w *work) func(context.Context) (*service.Call, error) {
 	if w.Role == "" {
 		return func(context.Context) (*service.Call, error) { return w.Caller.call(st.Region, w.Request), nil }
 	}
@@ -226,7 +225,7 @@ func (w *worker) put(ctx context.Context, r *resource, status, reason string, pr
 }
 
 // instance is the template of a body, in the stack as it is.
-func (w *worker) instance(body int) (*template.Instance, *text, error) {
+func (w *worker) instance(ctx context.Context, body int) (*template.Instance, *text, error) {
 	t, err := w.s.text(w.s.DB.View(), w.st, body)
 	if err != nil {
 		return nil, nil, err
@@ -235,7 +234,14 @@ func (w *worker) instance(body int) (*template.Instance, *text, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c := w.s.context(w.st, t.Values)
+	c := w.s.context(w.st, t)
+	c.Resolve = w.s.resolver(t, func(name string) (string, error) {
+		found, err := w.s.storedIn(ctx, w.as, []string{name}, false)
+		if err != nil {
+			return "", err
+		}
+		return found[name].value, nil
+	})
 	c.Ref = func(logical string) (string, error) {
 		r := w.resource(logical)
 		if r == nil || r.Physical == "" {
@@ -266,7 +272,7 @@ func (w *worker) instance(body int) (*template.Instance, *text, error) {
 // those that it needs.
 func (w *worker) advance(ctx context.Context) error {
 	creating := w.st.Status == "CREATE_IN_PROGRESS"
-	in, text, err := w.instance(w.st.Work.Body)
+	in, text, err := w.instance(ctx, w.st.Work.Body)
 	var mistake *template.Error
 	if errors.As(err, &mistake) {
 		return w.failed(ctx, "", "create", mistake.Message)
