@@ -23,7 +23,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, workload, reference/archive, recorded, template, ec2form
+	NONE < arn, wire, sigv4, store, data, workload, docker, reference/archive, recorded, template, ec2form
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
