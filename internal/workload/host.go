@@ -7,14 +7,18 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/docker"
 )
 
 // ErrOff is returned by Run of a host that runs nothing.
@@ -39,16 +43,22 @@ const (
 // A Host runs jobs on this machine, if the operator lets it. Its methods may be called
 // from many goroutines.
 type Host struct {
-	Dir      string       // where jobs have their directories; what it holds when the host opens is removed
-	Hidden   []string     // from every job: see Program
-	Endpoint http.Handler // answers at Endpoint inside: iamd; set before the first Run
-	Off      error        // why nothing runs here; nil: jobs run
+	Dir      string         // where jobs have their directories; what it holds when the host opens is removed
+	Hidden   []string       // from every job: see Program
+	Endpoint http.Handler   // answers at Endpoint inside: iamd; set before the first Run
+	Engine   *docker.Client // runs containers; nil: there are none
+	Off      error          // why nothing runs here; nil: jobs run
 	Log      *slog.Logger
+
+	reaper io.Closer // with an Engine: see openEngine
 
 	mu     sync.Mutex
 	closed bool
 	runs   map[*Run]bool
 }
+
+// errStopping is why nothing is started any more.
+var errStopping = errors.New("the server is stopping")
 
 // A Job is what is to run. It has namespaces and a network of its own: it reaches what
 // Serve says and iamd, and nothing else. It finds its directory as TaskDir, writes there and
@@ -89,7 +99,8 @@ type Run struct {
 	ended   chan struct{}
 }
 
-// Open prepares the host's directory: what jobs of an earlier life left there goes.
+// Open prepares the host's directory and its engine: what jobs of an earlier life left
+// there goes.
 func (h *Host) Open() error {
 	if h.Off != nil {
 		return nil
@@ -97,7 +108,13 @@ func (h *Host) Open() error {
 	if err := os.RemoveAll(h.Dir); err != nil {
 		return fmt.Errorf("removing what workloads left: %w", err)
 	}
-	return os.MkdirAll(h.Dir, 0o700)
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		return err
+	}
+	if h.Engine != nil {
+		return h.openEngine()
+	}
+	return nil
 }
 
 // Run starts a job. It returns when the job has been started; that its program cannot be
@@ -135,7 +152,7 @@ func (h *Host) Run(ctx context.Context, job Job) (_ *Run, err error) {
 	}
 	program := Program{
 		Path: job.Path, Args: job.Args, Env: environment(job.Env), Dir: job.WorkDir,
-		Network: Own, Hidden: h.Hidden, Sealed: true, Unprivileged: true, Output: job.Output,
+		Network: Own, Hidden: append(h.hidesEngine(), h.Hidden...), Sealed: true, Unprivileged: true, Output: job.Output,
 		Mounts: []Mount{{From: task, To: TaskDir}, {From: temp, To: TempDir}},
 		Data:   job.Memory, Files: job.Files, Written: job.Written, Processes: defaultProcesses,
 	}
@@ -151,25 +168,19 @@ func (h *Host) Run(ctx context.Context, job Job) (_ *Run, err error) {
 	if program.Written == 0 {
 		program.Written = defaultWritten
 	}
-	serve := map[string]http.Handler{endpointAddress: fromWorkload(h.Endpoint)}
-	for address, handler := range job.Serve {
-		serve[address] = handler
-	}
-	for address := range serve {
-		program.Listen = append(program.Listen, address)
-	}
-	slices.Sort(program.Listen)
+	serve := h.served(job.Serve)
+	program.Listen = addressesOf(serve)
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, errors.New("the server is stopping")
+		return nil, errStopping
 	}
 	if r.process, err = Start(program); err != nil {
 		return nil, err
 	}
 	for address, handler := range serve {
-		s := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+		s := newServer(handler)
 		r.servers = append(r.servers, s)
 		go s.Serve(r.process.Listener(address))
 	}
@@ -182,6 +193,24 @@ func (h *Host) Run(ctx context.Context, job Job) (_ *Run, err error) {
 	h.runs[r] = true
 	go r.watch()
 	return r, nil
+}
+
+// served is who answers inside: whom a job names, and iamd.
+func (h *Host) served(serve map[string]http.Handler) map[string]http.Handler {
+	all := map[string]http.Handler{endpointAddress: fromWorkload(h.Endpoint)}
+	for address, handler := range serve {
+		all[address] = handler
+	}
+	return all
+}
+
+// addressesOf are the addresses at which somebody answers.
+func addressesOf(serve map[string]http.Handler) []string {
+	return slices.Sorted(maps.Keys(serve))
+}
+
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 }
 
 // watch waits for the end of the job and closes what was open for it.
@@ -216,6 +245,20 @@ func (r *Run) Wait() error {
 	return r.process.Wait()
 }
 
+// Exit waits for the end of the job and returns its exit code. The reason is there where
+// the program's own end is not: see Container.Exit.
+func (r *Run) Exit() (code int, reason string) {
+	err := r.Wait()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, ""
+	case errors.As(err, &exit) && exit.ExitCode() >= 0:
+		return exit.ExitCode(), ""
+	}
+	return killed, "" // the keeper was, and the program with it
+}
+
 // Stop asks the job to end, kills it if it does not, and returns when it is gone.
 func (r *Run) Stop() {
 	r.process.Stop()
@@ -236,7 +279,7 @@ func (r *Run) Remove() error {
 	return os.RemoveAll(r.dir)
 }
 
-// Close kills all jobs. None is started any more.
+// Close kills all jobs and containers. None is started any more.
 func (h *Host) Close() {
 	h.mu.Lock()
 	h.closed = true
@@ -247,6 +290,9 @@ func (h *Host) Close() {
 	h.mu.Unlock()
 	for _, r := range all {
 		r.Kill()
+	}
+	if h.reaper != nil {
+		h.closeEngine()
 	}
 }
 
@@ -318,14 +364,18 @@ func fromWorkload(h http.Handler) http.Handler {
 
 // environment adds what every job has, unless it has its own.
 func environment(own []string) []string {
-	env := slices.Clone(own)
-	for _, pair := range []string{
-		"AWS_ENDPOINT_URL=" + Endpoint,
+	return withEach(own,
+		"AWS_ENDPOINT_URL="+Endpoint,
 		"PATH=/usr/local/bin:/usr/bin:/bin",
-		"HOME=" + TempDir,
-		"TMPDIR=" + TempDir,
-		"LANG=C.UTF-8",
-	} {
+		"HOME="+TempDir,
+		"TMPDIR="+TempDir,
+		"LANG=C.UTF-8")
+}
+
+// withEach adds those variables that are not there.
+func withEach(own []string, more ...string) []string {
+	env := slices.Clone(own)
+	for _, pair := range more {
 		name, _, _ := strings.Cut(pair, "=")
 		if !slices.ContainsFunc(own, func(p string) bool { return strings.HasPrefix(p, name+"=") }) {
 			env = append(env, pair)

@@ -115,7 +115,7 @@ func Start(p Program) (*Process, error) {
 		process.Kill()
 		return nil, fmt.Errorf("telling the keeper of %s what to run: %w", p.Path, err)
 	}
-	err = process.listen(p.Listen)
+	process.listeners, err = receiveListeners(ours, p.Listen)
 	close(listened)
 	if err != nil {
 		process.Kill()
@@ -125,23 +125,23 @@ func Start(p Program) (*Process, error) {
 	return process, nil
 }
 
-// listen takes the listeners that the keeper has made, in the order of the addresses.
-func (p *Process) listen(addresses []string) error {
-	p.listeners = map[string]net.Listener{}
+// receiveListeners takes the listeners that a keeper has made, in the order of the addresses.
+func receiveListeners(control *net.UnixConn, addresses []string) (map[string]net.Listener, error) {
+	listeners := map[string]net.Listener{}
 	for _, address := range addresses {
-		p.control.SetDeadline(time.Now().Add(startWait))
-		file, err := p.receive()
+		control.SetDeadline(time.Now().Add(startWait))
+		file, err := receive(control)
 		if err != nil {
-			return fmt.Errorf("listening on %s: %w", address, err)
+			return listeners, fmt.Errorf("listening on %s: %w", address, err)
 		}
 		l, err := net.FileListener(file)
 		file.Close()
 		if err != nil {
-			return fmt.Errorf("listening on %s: %w", address, err)
+			return listeners, fmt.Errorf("listening on %s: %w", address, err)
 		}
-		p.listeners[address] = l
+		listeners[address] = l
 	}
-	return nil
+	return listeners, nil
 }
 
 // Listener returns the listener on an address of Program.Listen, inside the program's
@@ -153,9 +153,6 @@ func (p *Process) closeListeners() {
 		l.Close()
 	}
 }
-
-// startWait is how long a keeper may take to make the listeners.
-const startWait = 20 * time.Second
 
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
@@ -203,7 +200,7 @@ func (p *Process) Dial(ctx context.Context, port int) (net.Conn, error) {
 	if _, err := p.control.Write(text); err != nil {
 		return nil, fmt.Errorf("asking the keeper for a connection: %w", err)
 	}
-	file, err := p.receive()
+	file, err := receive(p.control)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the program: %w", err)
 	}
@@ -212,11 +209,11 @@ func (p *Process) Dial(ctx context.Context, port int) (net.Conn, error) {
 }
 
 // receive takes the descriptor that the keeper hands out, or the text of its failure.
-func (p *Process) receive() (*os.File, error) {
+func receive(control *net.UnixConn) (*os.File, error) {
 	answer, rights := make([]byte, 256), make([]byte, unix.CmsgSpace(4))
-	n, rn, _, _, err := p.control.ReadMsgUnix(answer, rights)
+	n, rn, _, _, err := control.ReadMsgUnix(answer, rights)
 	if err != nil {
-		p.control.Close() // a late answer must not be taken for another question's
+		control.Close() // a late answer must not be taken for another question's
 		return nil, fmt.Errorf("waiting for the keeper: %w", err)
 	}
 	if rn == 0 {
@@ -253,10 +250,12 @@ func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 // Keep is a keeper's whole life when the executable was started as one, and returns at
 // once otherwise. It is called first thing in main.
 func Keep() {
-	if len(os.Args) != 1 || os.Args[0] != KeeperName {
+	keepers := map[string]func() (int, error){KeeperName: keep, networkKeeper: keepNetwork, reapName: reap}
+	life := keepers[os.Args[0]]
+	if len(os.Args) != 1 || life == nil {
 		return
 	}
-	code, err := keep()
+	code, err := life()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "iamd:", err)
 	}
@@ -292,7 +291,7 @@ func keep() (int, error) {
 	if err != nil {
 		return cannotRun, err
 	}
-	if err := p.listenInside(control); err != nil {
+	if err := listenInside(control, p.Listen); err != nil {
 		return cannotRun, err
 	}
 	if err := p.mounts(); err != nil {
@@ -531,8 +530,8 @@ func controlSocket() (*net.UnixConn, error) {
 }
 
 // listenInside makes the listeners and hands them out, in their order.
-func (p *Program) listenInside(control *net.UnixConn) error {
-	for i, address := range p.Listen {
+func listenInside(control *net.UnixConn, addresses []string) error {
+	for i, address := range addresses {
 		err := func() error {
 			at, err := netip.ParseAddrPort(address)
 			if err != nil {

@@ -22,8 +22,15 @@ import (
 // The tests' own executable is its programs and their keepers.
 func TestMain(m *testing.M) {
 	Keep()
-	if len(os.Args) > 1 && os.Args[1] == "server" {
-		server()
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "server":
+			server()
+		case "fetch":
+			fetch(os.Args[2])
+		case "host":
+			runHost(os.Args[2], os.Args[3], os.Args[4])
+		}
 	}
 	os.Exit(m.Run())
 }

@@ -18,6 +18,24 @@
 //
 // Where the kernel gives no such namespaces Start refuses with ErrNoNamespaces:
 // a program that could not be kept to itself is not started.
+//
+// # Containers
+//
+// A host that has an engine (package docker) runs containers, too:
+//
+//	n, err := host.ShareNetwork(ctx, "ecs", "web", serve)
+//	c, err := n.Create(ctx, workload.ContainerJob{Image: "nginx:1"})
+//	err = c.Start(ctx)
+//	code, reason := c.Exit()
+//
+// The engine keeps them to themselves, and we look after their network: a container of
+// our own holds it, in which nothing runs but this executable as its keeper. The engine
+// gives it no way out. The keeper listens inside and hands the listeners out to us, by a
+// socket that no other container has. Others join the network: those of one task share
+// one, as in ECS's network mode awsvpc.
+//
+// All have a label that names the host. By it they are removed when the host closes, when
+// the server has died (a program waits for that: the reaper), and when it starts anew.
 package workload
 
 import (
@@ -95,6 +113,9 @@ type Command struct {
 
 // Nobody is the user and group that an Unprivileged program runs as when we are root.
 const Nobody = 65534
+
+// startWait is how long a keeper may take to make the listeners.
+const startWait = 20 * time.Second
 
 // stopWait is how long a program that is told to stop may take before it is killed.
 const stopWait = 5 * time.Second
