@@ -193,6 +193,7 @@ import (
 	ssmservice "github.com/iamd-dev/iamd/internal/aws/ssm"
 	stsservice "github.com/iamd-dev/iamd/internal/aws/sts"
 	"github.com/iamd-dev/iamd/internal/data"
+	"github.com/iamd-dev/iamd/internal/docker"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
 	"github.com/iamd-dev/iamd/internal/outbound"
@@ -223,6 +224,7 @@ type Server struct {
 	log      store.Log // memory, which outlives a restart
 	accounts []string
 	upstream *proxy.Upstream // of S3; nil: its objects are here
+	engine   *docker.Client  // nil: there is none
 	roots    map[string]identity.RootKey
 	ahead    atomic.Int64 // how far its clock was moved
 	http     *httptest.Server
@@ -253,7 +255,12 @@ type Server struct {
 
 // Start starts a server with these accounts, the first as management account, or
 // with DefaultAccount. It ends with the test.
-func Start(t testing.TB, accounts ...string) *Server { return start(t, nil, accounts) }
+func Start(t testing.TB, accounts ...string) *Server { return start(t, nil, nil, accounts) }
+
+// StartWithEngine is Start with an engine, which runs the tasks of ECS as containers.
+func StartWithEngine(t testing.TB, engine *docker.Client, accounts ...string) *Server {
+	return start(t, nil, engine, accounts)
+}
 
 // StartBeforeStore is Start with S3's objects in another server, which the server asks as
 // that one's root: its upstream, an iamd, too.
@@ -264,10 +271,10 @@ func StartBeforeStore(t testing.TB, accounts ...string) *Server {
 		t.Fatal(err)
 	}
 	root := behind.Root(DefaultAccount)
-	return start(t, &proxy.Upstream{URL: url, Service: "s3", Region: "us-east-1", AccessKeyID: root.AccessKeyID, Secret: identity.NewSecret(root.SecretAccessKey)}, accounts)
+	return start(t, &proxy.Upstream{URL: url, Service: "s3", Region: "us-east-1", AccessKeyID: root.AccessKeyID, Secret: identity.NewSecret(root.SecretAccessKey)}, nil, accounts)
 }
 
-func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
+func start(t testing.TB, objects *proxy.Upstream, engine *docker.Client, accounts []string) *Server {
 	t.Helper()
 	if len(accounts) == 0 {
 		accounts = []string{DefaultAccount}
@@ -284,6 +291,7 @@ func start(t testing.TB, objects *proxy.Upstream, accounts []string) *Server {
 		log:      store.NewMemory(),
 		accounts: accounts,
 		upstream: objects,
+		engine:   engine,
 		roots:    map[string]identity.RootKey{},
 	}
 	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -362,7 +370,7 @@ func (s *Server) open() error {
 	s.engines = &dynamodbservice.Engines{Dir: filepath.Join(s.Dir, "dynamodb"), Program: dynamodbservice.FindProgram()}
 	inside := &server.Inside{}
 	s.Roles = &servicerole.Roles{Invoker: inside, DB: s.DB, Keyring: s.Keyring, Now: s.Now}
-	s.Workloads = &workload.Host{Dir: filepath.Join(s.Dir, "workloads"), Hidden: []string{s.Dir}}
+	s.Workloads = &workload.Host{Dir: filepath.Join(s.Dir, "workloads"), Hidden: []string{s.Dir}, Engine: s.engine}
 	if err := s.Workloads.Open(); err != nil {
 		return err
 	}

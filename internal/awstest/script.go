@@ -31,6 +31,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/iamd-dev/iamd/internal/audit"
+	"github.com/iamd-dev/iamd/internal/docker"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/sigv4"
@@ -39,6 +40,14 @@ import (
 // Scripts runs each testdata/*.txt of the package under test as a subtest, in
 // parallel. See the package comment for their language.
 func Scripts(t *testing.T) { scripts(t, Start, nil) }
+
+// ScriptsBut is Scripts without those that are named in but, with the reason.
+func ScriptsBut(t *testing.T, but map[string]string) { scripts(t, Start, but) }
+
+// ScriptsWithEngine is ScriptsBut with a server that has an engine: see StartWithEngine.
+func ScriptsWithEngine(t *testing.T, engine *docker.Client, but map[string]string) {
+	scripts(t, func(t testing.TB, accounts ...string) *Server { return StartWithEngine(t, engine, accounts...) }, but)
+}
 
 // ScriptsBeforeStore is Scripts with a server that keeps S3's objects in another server,
 // its upstream: an iamd, too. Scripts that are named in but, with the reason, are left out.

@@ -22,7 +22,7 @@ import (
 )
 
 // ErrOff is returned by Run of a host that runs nothing.
-var ErrOff = errors.New("workloads are off: start iamd with serve --workloads=process")
+var ErrOff = errors.New("workloads are off: start iamd with serve --workloads=process or --workloads=docker")
 
 // What a job finds inside, whatever the machine is like.
 const (

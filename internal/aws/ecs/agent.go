@@ -3,12 +3,10 @@ package ecs
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,7 +29,9 @@ type run struct {
 	role, execution *servicerole.Provider // nil: it has none
 	parent          string                // request id of the call that asked for it
 	path, metadata  string                // where its credentials and metadata are, at agentAddress
+	token           identity.Secret       // of its credentials
 
+	network    *workload.SharedNetwork // of its containers; nil: they are processes
 	containers []*container
 	ending     chan struct{} // closed when the task is to end
 
@@ -47,7 +47,6 @@ type container struct {
 	definition *api.ContainerDefinition // with what overrides it
 	essential  bool
 	env        []string
-	token      identity.Secret // of its credentials
 
 	started, ended chan struct{}
 	exit           int // its exit code, once it has ended; -1: it never ran
@@ -159,7 +158,7 @@ func (r *run) live(ctx context.Context) {
 	}
 	for i := range r.definition.ContainerDefinitions {
 		d := overridden(&r.definition.ContainerDefinitions[i], r.task.Overrides)
-		c := &container{definition: d, essential: d.Essential == nil || *d.Essential, token: identity.NewSecret(rand.Text()), exit: -1, started: make(chan struct{}), ended: make(chan struct{})}
+		c := &container{definition: d, essential: d.Essential == nil || *d.Essential, exit: -1, started: make(chan struct{}), ended: make(chan struct{})}
 		secrets, err := r.secrets(ctx, d)
 		if err != nil {
 			r.end(failedToStart, "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "+err.Error())
@@ -167,6 +166,19 @@ func (r *run) live(ctx context.Context) {
 		}
 		c.env = r.environment(c, secrets)
 		r.containers = append(r.containers, c)
+	}
+	if r.s.Workloads.Engine != nil {
+		network, err := r.s.Workloads.ShareNetwork(ctx, "ecs", r.definition.Family, map[string]http.Handler{agentAddress: r.agent()})
+		if err != nil {
+			r.end(failedToStart, "ResourceInitializationError: making the task's network: "+err.Error())
+			return
+		}
+		defer func() {
+			if err := network.Close(); err != nil && r.s.Log != nil {
+				r.s.Log.Warn("removing a task's network", "task", r.task.TaskArn, "error", err)
+			}
+		}()
+		r.network = network
 	}
 	var all sync.WaitGroup
 	for _, c := range r.containers {
@@ -216,7 +228,7 @@ func (r *run) environment(c *container, secrets []string) []string {
 	if r.role != nil {
 		ours = append(ours,
 			"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://169.254.170.2"+r.path,
-			"AWS_CONTAINER_AUTHORIZATION_TOKEN="+c.token.Reveal())
+			"AWS_CONTAINER_AUTHORIZATION_TOKEN="+r.token.Reveal())
 	}
 	env := slices.Clone(secrets)
 	for _, e := range c.definition.Environment {
@@ -238,60 +250,53 @@ func (r *run) contain(ctx context.Context, c *container) {
 	}
 	out := &output{}
 	defer out.Close()
-	job, err := r.job(c, out)
-	var process *workload.Run
-	if err == nil {
-		process, err = r.s.Workloads.Run(ctx, job)
-	}
+	program, id, err := r.startProgram(ctx, c, out)
 	if ctx.Err() != nil {
-		if process != nil {
-			process.Remove()
+		if err == nil {
+			program.Remove()
 		}
 		return
 	}
 	if err != nil {
-		reason := "CannotStartContainerError: " + err.Error()
-		if tail := out.Tail(); tail != "" { // the keeper's own words
-			reason += ": " + tail
-		}
 		r.update(ctx, func(t *Task) {
 			v := t.container(c.definition.Name)
-			v.LastStatus, v.Reason = stopped, reason
+			v.LastStatus, v.Reason = stopped, err.Error()
 		})
-		r.end(failedToStart, reason)
+		r.end(failedToStart, err.Error())
 		return
 	}
 	close(c.started)
-	r.began(ctx, c)
+	r.began(ctx, c, id)
 
 	stopping := false
 	select {
-	case <-process.Done():
+	case <-program.Done():
 	case <-r.ending:
 		stopping = true
 		for _, other := range r.containers { // who depends on this one ends before it
 			if other != c && slices.ContainsFunc(other.definition.DependsOn, func(d api.ContainerDependency) bool { return d.ContainerName == c.definition.Name }) {
 				select {
 				case <-other.ended:
-				case <-process.Done():
+				case <-program.Done():
 				case <-ctx.Done():
 				}
 			}
 		}
-		process.Stop()
+		program.Stop()
 	case <-ctx.Done():
-		process.Kill()
+		program.Kill()
 	}
-	c.exit = exitCode(process.Wait())
-	if err := process.Remove(); err != nil && r.s.Log != nil {
-		r.s.Log.Warn("removing a container's directory", "task", r.task.TaskArn, "error", err)
+	var reason string
+	c.exit, reason = program.Exit()
+	if err := program.Remove(); err != nil && r.s.Log != nil {
+		r.s.Log.Warn("removing what is left of a container", "task", r.task.TaskArn, "error", err)
 	}
 	r.update(ctx, func(t *Task) {
 		v := t.container(c.definition.Name)
 		code := int32(c.exit)
 		v.LastStatus, v.ExitCode = stopped, &code
 		if c.exit != 0 && !stopping {
-			v.Reason = out.Tail()
+			v.Reason = cmp.Or(reason, out.Tail())
 		}
 	})
 	if c.essential {
@@ -329,7 +334,7 @@ func (r *run) dependencies(ctx context.Context, c *container) bool {
 }
 
 // began says in the store that a container runs. The task does when all its essential containers do.
-func (r *run) began(ctx context.Context, c *container) {
+func (r *run) began(ctx context.Context, c *container, id string) {
 	r.mu.Lock()
 	all := true
 	for _, o := range r.containers {
@@ -346,7 +351,7 @@ func (r *run) began(ctx context.Context, c *container) {
 	r.mu.Unlock()
 	r.update(ctx, func(t *Task) {
 		v := t.container(c.definition.Name)
-		v.LastStatus, v.RuntimeId = running, t.id()+"-"+c.definition.Name
+		v.LastStatus, v.RuntimeId = running, id
 		at := r.s.now().UTC().Truncate(time.Millisecond)
 		if t.Connectivity == "" {
 			t.Connectivity, t.ConnectivityAt = "CONNECTED", at
@@ -394,8 +399,8 @@ func (r *run) update(ctx context.Context, f func(*Task)) {
 	}
 }
 
-// job is what a container is to the machine.
-func (r *run) job(c *container, out *output) (workload.Job, error) {
+// process is what a container is to the machine that runs it as a process.
+func (r *run) process(c *container, out *output) (workload.Job, error) {
 	d := c.definition
 	argv := append(slices.Clone(d.EntryPoint), d.Command...)
 	if len(argv) == 0 {
@@ -413,46 +418,31 @@ func (r *run) job(c *container, out *output) (workload.Job, error) {
 		}
 		path = found
 	}
-	if r.s.Logs != "" {
-		if err := out.keep(filepath.Join(r.s.Logs, r.task.id(), d.Name+".log")); err != nil {
-			return workload.Job{}, err
-		}
-	}
 	memory := int64(0)
 	if d.Memory != 0 {
 		memory = int64(d.Memory)<<20 + aside
 	}
 	return workload.Job{
 		Kind: "ecs", Name: r.definition.Family + "-" + d.Name, Path: path, Args: argv[1:], Env: c.env, WorkDir: d.WorkingDirectory,
-		Serve: map[string]http.Handler{agentAddress: r.agent(c)}, Memory: memory, Output: out,
+		Serve: map[string]http.Handler{agentAddress: r.agent()}, Memory: memory, Output: out,
 	}, nil
 }
 
 // aside is memory that runtimes reserve and do not use. It counts here, and not in a container.
 const aside = 256 << 20
 
-// agent answers a container at agentAddress.
-func (r *run) agent(c *container) http.Handler {
+// agent answers the task's containers at agentAddress.
+func (r *run) agent() http.Handler {
 	mux := http.NewServeMux()
 	if r.role != nil {
-		mux.Handle(r.path, &imds.Container{Path: r.path, Token: c.token, Credentials: r.role.Credentials})
+		mux.Handle(r.path, &imds.Container{Path: r.path, Token: r.token, Credentials: r.role.Credentials})
 	}
-	at := r.metadata + "-" + c.definition.Name
-	mux.HandleFunc("GET "+at, func(w http.ResponseWriter, _ *http.Request) { r.containerMetadata(w, c) })
-	mux.HandleFunc("GET "+at+"/task", func(w http.ResponseWriter, _ *http.Request) { r.taskMetadata(w) })
+	for _, d := range r.definition.ContainerDefinitions {
+		at := r.metadata + "-" + d.Name
+		mux.HandleFunc("GET "+at, func(w http.ResponseWriter, _ *http.Request) { r.containerMetadata(w, d.Name) })
+		mux.HandleFunc("GET "+at+"/task", func(w http.ResponseWriter, _ *http.Request) { r.taskMetadata(w) })
+	}
 	return mux
-}
-
-// exitCode is that of a container, from how its program ended.
-func exitCode(err error) int {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &exit) && exit.ExitCode() >= 0:
-		return exit.ExitCode()
-	}
-	return 137 // the keeper was killed, and the program with it
 }
 
 // What is kept of what a container writes.

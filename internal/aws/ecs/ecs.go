@@ -9,8 +9,10 @@
 // # Tasks
 //
 // Each container of a task is a job of package workload: the program of its entry point
-// and command, with its environment and the role's credentials. The image is not pulled;
-// the programs are those of this machine. A goroutine follows each task from its start to
+// and command, with its environment and the role's credentials. Where the host has an
+// engine it is a container of its image, in a network that those of the task share;
+// otherwise it is a process, whose programs are those of this machine (containers.go,
+// startProgram). A goroutine follows each task from its start to
 // its end (agent.go) and keeps in the store what DescribeTasks shows. What ran when the
 // server ended, however it ended, is stopped when it starts again, and nothing of it runs on.
 //

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func Test(t *testing.T) {
 	needWorkloads(t)
-	awstest.Scripts(t)
+	awstest.ScriptsBut(t, map[string]string{"containers": "there is no engine"})
 }
 
 func needWorkloads(t *testing.T) {
@@ -102,8 +102,12 @@ func TestServiceWaiters(t *testing.T) {
 // the role may read, and nothing else.
 func TestTaskReadsS3(t *testing.T) {
 	needWorkloads(t)
-	program := reader(t)
-	s := awstest.Start(t)
+	readS3(t, awstest.Start(t), "scratch", reader(t))
+}
+
+// readS3 has tasks run the program of testdata/reader, which is there in an image, or on this machine.
+func readS3(t *testing.T, s *awstest.Server, image, program string) {
+	t.Helper()
 	ctx, cfg := t.Context(), s.Config(s.Root(awstest.DefaultAccount))
 	roles, buckets, tasks := s.IAM(cfg), s.S3(cfg), s.ECS(cfg)
 	trust := `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole",
@@ -130,7 +134,7 @@ func TestTaskReadsS3(t *testing.T) {
 	_, err = tasks.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
 		Family: aws.String("reader"), TaskRoleArn: aws.String("arn:aws:iam::" + awstest.DefaultAccount + ":role/app-task"), NetworkMode: types.NetworkModeAwsvpc,
 		RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate}, Cpu: aws.String("256"), Memory: aws.String("512"),
-		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("app"), Image: aws.String("scratch"), EntryPoint: []string{program}, Command: []string{"app-input", "greeting"}}},
+		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("app"), Image: &image, EntryPoint: []string{program}, Command: []string{"app-input", "greeting"}}},
 	})
 	must(err)
 	for _, test := range []struct {

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"time"
 
@@ -44,32 +45,38 @@ func (r *run) aboutContainer(t *Task, v *api.Container) containerMetadata {
 	m := containerMetadata{
 		DockerId: v.RuntimeId, Name: v.Name, DockerName: v.Name, Image: v.Image, DesiredStatus: t.DesiredStatus, KnownStatus: v.LastStatus,
 		ExitCode: v.ExitCode, CreatedAt: t.CreatedAt, StartedAt: t.StartedAt, Type: "NORMAL", ContainerARN: v.ContainerArn,
-		Labels: map[string]string{
-			"com.amazonaws.ecs.cluster":                 t.ClusterArn,
-			"com.amazonaws.ecs.container-name":          v.Name,
-			"com.amazonaws.ecs.task-arn":                t.TaskArn,
-			"com.amazonaws.ecs.task-definition-family":  r.definition.Family,
-			"com.amazonaws.ecs.task-definition-version": number(r.definition.Revision),
-		},
 	}
-	for _, d := range r.definition.ContainerDefinitions {
+	for i := range r.definition.ContainerDefinitions {
+		d := &r.definition.ContainerDefinitions[i]
 		if d.Name != v.Name {
 			continue
 		}
+		m.Labels = r.labels(d)
 		m.Limits = map[string]int32{"CPU": d.Cpu}
 		if d.Memory != 0 {
 			m.Limits["Memory"] = d.Memory
-		}
-		for k, v := range d.DockerLabels {
-			m.Labels[k] = v
 		}
 	}
 	return m
 }
 
-func (r *run) containerMetadata(w http.ResponseWriter, c *container) {
+// labels are those of a container: what it is, and what its definition gives it.
+func (r *run) labels(d *api.ContainerDefinition) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, d.DockerLabels)
+	maps.Copy(labels, map[string]string{
+		"com.amazonaws.ecs.cluster":                 r.task.ClusterArn,
+		"com.amazonaws.ecs.container-name":          d.Name,
+		"com.amazonaws.ecs.task-arn":                r.task.TaskArn,
+		"com.amazonaws.ecs.task-definition-family":  r.definition.Family,
+		"com.amazonaws.ecs.task-definition-version": number(r.definition.Revision),
+	})
+	return labels
+}
+
+func (r *run) containerMetadata(w http.ResponseWriter, name string) {
 	if t := tasks.Get(r.s.DB.View(), r.task.key()); t != nil {
-		tell(w, r.aboutContainer(t, t.container(c.definition.Name)))
+		tell(w, r.aboutContainer(t, t.container(name)))
 		return
 	}
 	http.NotFound(w, nil)

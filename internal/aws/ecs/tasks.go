@@ -16,6 +16,7 @@ import (
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/ecs/api"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/servicerole"
 	"github.com/iamd-dev/iamd/internal/store"
@@ -145,7 +146,7 @@ func (s *Service) prepare(ctx context.Context, o *order) (*run, error) {
 			NetworkInterfaces: []api.NetworkInterface{}, Cpu: strconv.Itoa(int(container.Cpu)), Memory: number(container.Memory), MemoryReservation: number(container.MemoryReservation),
 		})
 	}
-	r := &run{s: s, task: t, definition: d, parent: o.parent, path: "/v2/credentials/" + newUUID(), metadata: "/v4/" + newID(), ending: make(chan struct{})}
+	r := &run{s: s, task: t, definition: d, parent: o.parent, path: "/v2/credentials/" + newUUID(), metadata: "/v4/" + newID(), token: identity.NewSecret(rand.Text()), ending: make(chan struct{})}
 	use := func(role string) (*servicerole.Provider, error) {
 		if role == "" {
 			return nil, nil
