@@ -23,6 +23,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/aws/lambda"
 	"github.com/iamd-dev/iamd/internal/aws/ssm"
 	"github.com/iamd-dev/iamd/internal/data"
+	"github.com/iamd-dev/iamd/internal/docker"
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/outbound"
 	"github.com/iamd-dev/iamd/internal/server"
@@ -130,7 +131,13 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	h.inside = &server.Inside{}
 	h.roles = &servicerole.Roles{Invoker: h.inside, DB: h.db, Keyring: h.keyring}
 	h.workloads = &workload.Host{Dir: filepath.Join(s.data, "workloads"), Hidden: s.secrets(), Log: log}
-	if s.workloads != workloadsProcess {
+	switch s.workloads {
+	case workloadsProcess:
+	case workloadsDocker:
+		if h.workloads.Engine, err = docker.Connect(ctx, s.dockerHost); err != nil {
+			return nil, fmt.Errorf("--workloads=docker: %w; start Docker, or name its socket in DOCKER_HOST as unix:///PATH; --workloads=process needs none", err)
+		}
+	default:
 		h.workloads.Off = workload.ErrOff
 	}
 	if err := h.workloads.Open(); err != nil {

@@ -185,17 +185,17 @@ func TestSettingsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 	for want, spoil := range map[string]func(*settings){
-		"not HOST:PORT":             func(s *settings) { s.listen = "localhost" },
-		"no home directory":         func(s *settings) { s.data = "" },
-		"not an account id":         func(s *settings) { s.accounts = []string{"12345678901x"} },
-		"both --tls-cert and":       func(s *settings) { s.tlsKey = "x" },
-		"neither an address nor":    func(s *settings) { s.trustedProxies = []string{"10.0.0.0/33"} },
-		"neither credentials nor":   func(s *settings) { s.auditSync = "" },
-		"neither off nor process":   func(s *settings) { s.workloads = "on" },
-		"say --workloads-exposed":   func(s *settings) { s.workloads = workloadsProcess },
-		"less than nothing":         func(s *settings) { s.auditRetention = -1 },
-		"reading the metrics token": func(s *settings) { s.metricsTokenFile = "/nonexistent" },
-		"it must have 16 or more":   func(s *settings) { s.metricsTokenFile = os.DevNull },
+		"not HOST:PORT":                      func(s *settings) { s.listen = "localhost" },
+		"no home directory":                  func(s *settings) { s.data = "" },
+		"not an account id":                  func(s *settings) { s.accounts = []string{"12345678901x"} },
+		"both --tls-cert and":                func(s *settings) { s.tlsKey = "x" },
+		"neither an address nor":             func(s *settings) { s.trustedProxies = []string{"10.0.0.0/33"} },
+		"neither credentials nor":            func(s *settings) { s.auditSync = "" },
+		"neither off nor process nor docker": func(s *settings) { s.workloads = "on" },
+		"say --workloads-exposed":            func(s *settings) { s.workloads = workloadsProcess },
+		"less than nothing":                  func(s *settings) { s.auditRetention = -1 },
+		"reading the metrics token":          func(s *settings) { s.metricsTokenFile = "/nonexistent" },
+		"it must have 16 or more":            func(s *settings) { s.metricsTokenFile = os.DevNull },
 	} {
 		s := good()
 		spoil(s)

@@ -29,7 +29,8 @@ func newServe() *cobra.Command {
 The first start makes the accounts, each with a root access key, and writes the
 keys to DIR/credentials. IAMD_ROOT_ACCESS_KEY_ID and IAMD_ROOT_SECRET_ACCESS_KEY
 in the environment set the first account's root key instead; changed values
-replace it.
+replace it. DOCKER_HOST names the engine's socket for --workloads=docker; without,
+it is /var/run/docker.sock.
 
 When it serves it prints one line on standard output,
 

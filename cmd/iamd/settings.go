@@ -44,6 +44,7 @@ type settings struct {
 	dynamodbEngine   string // path of dynoxide
 	workloads        string
 	workloadsExposed bool
+	dockerHost       string // DOCKER_HOST
 	etcd             etcdSettings
 	upstreams        upstreamSettings
 
@@ -85,7 +86,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.productProviders, "product-providers", "", "let the product providers in `FILE` (YAML) create delegation requests: their accounts, policy templates and permissions boundaries; without, nobody can")
 	fs.StringVar(&s.metricsTokenFile, "metrics-token-file", "", "let whoever sends the bearer token in `FILE` read /metrics; without, only loopback may")
 	fs.StringVar(&s.dynamodbEngine, "dynamodb-engine", dynamodb.FindProgram(), "keep DynamoDB's tables with this dynoxide `PROGRAM`, which scripts/install-dynoxide installs; without one DynamoDB is not served")
-	fs.StringVar(&s.workloads, "workloads", workloadsOff, "run what roles are passed to (functions, instances, tasks, builds) on this machine as `process`, each in namespaces of its own, or keep that off")
+	fs.StringVar(&s.workloads, "workloads", workloadsOff, "run what roles are passed to (functions, instances, tasks, builds) on this machine as `process`, each in namespaces of its own; docker has tasks of ECS run as containers of the engine that DOCKER_HOST names, and the rest as processes; off runs nothing")
 	fs.BoolVar(&s.workloadsExposed, "workloads-exposed", false, "let --workloads stand beside a --listen that others reach: who may call lambda:CreateFunction then runs programs on this machine")
 	fs.StringVar(&s.auditSync, "audit-sync", syncCredentials, "have the audit records of `WHICH` calls on the disk before they are answered: credentials (management calls and issued credentials; data calls within a second) or always")
 	fs.IntVar(&s.auditRetention, "audit-retention", 0, "keep the audit files of so many `DAYS`, today's included; 0 keeps all")
@@ -105,6 +106,7 @@ func (s *settings) register(fs *pflag.FlagSet) {
 const (
 	workloadsOff     = "off"
 	workloadsProcess = "process"
+	workloadsDocker  = "docker"
 )
 
 const (
@@ -293,9 +295,10 @@ func (s *settings) check(getenv func(string) string) error {
 			return wrong("--trusted-issuers %q is not an issuer such as http://127.0.0.1:8080 or https://kubernetes.default.svc", issuer)
 		}
 	}
-	if s.workloads != workloadsOff && s.workloads != workloadsProcess {
-		return wrong("--workloads %q is neither %s nor %s", s.workloads, workloadsOff, workloadsProcess)
+	if s.workloads != workloadsOff && s.workloads != workloadsProcess && s.workloads != workloadsDocker {
+		return wrong("--workloads %q is neither %s nor %s nor %s", s.workloads, workloadsOff, workloadsProcess, workloadsDocker)
 	}
+	s.dockerHost = getenv("DOCKER_HOST")
 	if s.workloads != workloadsOff && !s.workloadsExposed && !loopback(s.listen) {
 		return wrong("--listen %s is reached by others, who could run programs on this machine: say --workloads-exposed as well if they may", s.listen)
 	}
