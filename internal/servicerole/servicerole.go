@@ -19,6 +19,7 @@
 package servicerole
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -36,6 +37,8 @@ type Roles struct {
 	DB      *store.DB
 	Keyring *identity.Keyring
 	Now     func() time.Time // nil: time.Now
+	// Duration is that of the sessions of uses that say none; 0: an hour. Tests have short ones.
+	Duration time.Duration
 }
 
 // A Use says which role is used by which service, and for what.
@@ -45,7 +48,7 @@ type Use struct {
 	Session  string        // the role session name; one that is too long is cut
 	For      arn.ARN       // the resource for which the service acts: aws:SourceArn, and its account aws:SourceAccount
 	Region   string        // where the service acts
-	Duration time.Duration // of a session; 0: an hour
+	Duration time.Duration // of a session; 0: that of Roles
 	Policy   string        // of a session, which limits what it may do; "": none
 	Parent   string        // request id of the call that led to it; "": none did
 }
@@ -71,8 +74,8 @@ type Session struct {
 // words of their own.
 func (r *Roles) Assume(ctx context.Context, u Use) (*Session, error) {
 	in := &sts.AssumeRoleInput{RoleArn: string(u.Role), RoleSessionName: sessionName(u.Session), Policy: u.Policy}
-	if u.Duration != 0 {
-		seconds := int32(u.Duration / time.Second)
+	if d := cmp.Or(u.Duration, r.Duration); d != 0 {
+		seconds := int32(d / time.Second)
 		in.DurationSeconds = &seconds
 	}
 	out, err := service.Invoke[sts.AssumeRoleOutput](ctx, r.Invoker, &service.Call{
