@@ -159,7 +159,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 	if err != nil {
 		return nil, err
 	}
-	h.server, err = server.New(server.Config{
+	cfg := server.Config{
 		DB:             h.db,
 		Keyring:        h.keyring,
 		Services:       services,
@@ -172,7 +172,11 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		TrustedProxies: s.proxies,
 		Hosts:          s.hosts,
 		MetricsToken:   s.metricsToken,
-	})
+	}
+	if h.functions != nil {
+		cfg.Code = h.functions
+	}
+	h.server, err = server.New(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		all = append(all, (&ec2.Service{DB: h.db, Machines: h.machines}).AWS())
 	}
 	if h.objects != nil { // code, too, is on this machine
-		h.functions = &lambda.Service{DB: h.db, Invoker: h.inside, Roles: h.roles, Host: h.workloads, Dir: filepath.Join(s.data, "lambda"), Log: h.log}
+		h.functions = &lambda.Service{DB: h.db, Keyring: h.keyring, Invoker: h.inside, Roles: h.roles, Host: h.workloads, Dir: filepath.Join(s.data, "lambda"), Log: h.log}
 		if err := h.functions.Open(); err != nil {
 			return nil, err
 		}

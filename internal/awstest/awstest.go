@@ -376,7 +376,7 @@ func (s *Server) open() error {
 	}
 	s.Machines = &ec2service.Machines{DB: s.DB, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "instances"),
 		Log: slog.New(slog.NewTextHandler(testLog{s.t}, nil)), Now: s.Now}
-	s.Functions = &lambdaservice.Service{DB: s.DB, Invoker: inside, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "lambda"), Now: s.Now}
+	s.Functions = &lambdaservice.Service{DB: s.DB, Keyring: s.Keyring, Invoker: inside, Roles: s.Roles, Host: s.Workloads, Dir: filepath.Join(s.Dir, "lambda"), Now: s.Now}
 	if err := s.Functions.Open(); err != nil {
 		return err
 	}
@@ -431,6 +431,7 @@ func (s *Server) open() error {
 		Issuer:         s.Outbound,
 		Inside:         inside,
 		Channel:        s.nodes,
+		Code:           s.Functions,
 		Log:            slog.New(slog.NewTextHandler(testLog{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Now:            s.Now,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},

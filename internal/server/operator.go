@@ -42,6 +42,10 @@ func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 		}
 		s.metrics.handler.ServeHTTP(w, r)
 	default:
+		if s.Code != nil && strings.HasPrefix(r.URL.Path, CodePath) {
+			s.Code.ServeHTTP(w, r)
+			return true
+		}
 		if s.Issuer == nil || !strings.HasPrefix(r.URL.Path, outbound.Prefix) {
 			return false
 		}

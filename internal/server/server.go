@@ -70,6 +70,9 @@ type Config struct {
 	// Channel answers WebSockets below ChannelPath that are opened without a signature: who
 	// opens one proves by what they send through it that they may. nil: there are none.
 	Channel http.Handler
+	// Code answers GET below CodePath without a signature: who has such a URL may load what it
+	// stands for, for a while. nil: there is no code.
+	Code http.Handler
 	// Issuer publishes the keys of accounts that issue tokens. nil: nothing is published.
 	Issuer *outbound.Issuer
 
@@ -86,6 +89,9 @@ type Config struct {
 
 // ChannelPath begins the paths of the streams of Session Manager.
 const ChannelPath = "/v1/data-channel/"
+
+// CodePath begins the paths of functions' code. No bucket has such a name.
+const CodePath = "/_code/"
 
 // A Server answers calls. It is an http.Handler.
 type Server struct {

@@ -49,6 +49,9 @@ func (s *Service) codeOf(account, hash string) string {
 	return filepath.Join(s.codeDir(), account, hash)
 }
 
+// zipOf is the package itself, as it came, for who asks for it with GetFunction.
+func (s *Service) zipOf(account, hash string) string { return s.codeOf(account, hash) + ".zip" }
+
 // receive unpacks the code that a request brings or names. Its caller holds kept until a
 // version has the code.
 func (s *Service) receive(ctx context.Context, c *service.Call, account string, in *api.FunctionCode) (Code, error) {
@@ -109,7 +112,7 @@ func unreadable() error {
 	return api.InvalidParameterValue("Could not unzip uploaded file. Please check your file, then try to upload again.")
 }
 
-// unpack unpacks a zip into the directory of its hash. Nothing of it lands elsewhere,
+// unpack unpacks a zip into the directory of its hash, and keeps it beside that. Nothing of it lands elsewhere,
 // whatever its names and links say, and it takes no more room than code may.
 func (s *Service) unpack(account string, r io.ReaderAt, size int64) (Code, error) {
 	z, err := zip.NewReader(r, size)
@@ -142,10 +145,27 @@ func (s *Service) unpack(account string, r io.ReaderAt, size int64) (Code, error
 	if err := extract(temp, z); err != nil {
 		return Code{}, err
 	}
+	if err := s.keepZip(account, code.Hash, io.NewSectionReader(r, 0, size)); err != nil {
+		return Code{}, err
+	}
 	if err := os.Rename(temp, final); err != nil && !exists(final) { // another call may have been faster
 		return Code{}, err
 	}
 	return code, nil
+}
+
+// keepZip keeps the package. It is there, whole, before the directory of its files is.
+func (s *Service) keepZip(account, hash string, from io.Reader) error {
+	f, err := os.CreateTemp(s.codeDir(), "zip-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = io.Copy(f, from)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), s.zipOf(account, hash))
 }
 
 func exists(path string) bool {
@@ -245,7 +265,7 @@ func (s *Service) sweep(account string, hashes ...string) {
 		used := s.codes(account)
 		for _, hash := range hashes {
 			if hash != "" && !used[hash] && !s.pool.uses(account, hash) {
-				if err := os.RemoveAll(s.codeOf(account, hash)); err != nil {
+				if err := errors.Join(os.RemoveAll(s.codeOf(account, hash)), os.RemoveAll(s.zipOf(account, hash))); err != nil {
 					s.log().Error("code of a function could not be removed", "account", account, "error", err)
 				}
 			}
@@ -280,7 +300,7 @@ func (s *Service) sweepAll() error {
 		}
 		used := s.codes(a.Name())
 		for _, c := range all {
-			if !used[c.Name()] {
+			if !used[strings.TrimSuffix(c.Name(), ".zip")] {
 				if err := os.RemoveAll(filepath.Join(s.codeDir(), a.Name(), c.Name())); err != nil {
 					return err
 				}

@@ -564,8 +564,6 @@ func (s *Service) updateFunctionConfiguration(ctx context.Context, c *service.Ca
 	return &made, nil
 }
 
-// getFunction says no place from which the code could be loaded: what AWS answers with is
-// the presigned URL of a bucket of its own.
 func (s *Service) getFunction(_ context.Context, c *service.Call, in *api.GetFunctionInput) (*api.GetFunctionOutput, error) {
 	n, err := parseName(c, in.FunctionName, in.Qualifier)
 	if err != nil {
@@ -576,7 +574,11 @@ func (s *Service) getFunction(_ context.Context, c *service.Call, in *api.GetFun
 		return nil, err
 	}
 	config := active(v.show(n))
-	out := &api.GetFunctionOutput{Configuration: &config, Code: &api.FunctionCodeLocation{RepositoryType: "S3"}}
+	location, err := s.location(c, n, v.Code)
+	if err != nil {
+		return nil, err
+	}
+	out := &api.GetFunctionOutput{Configuration: &config, Code: &api.FunctionCodeLocation{RepositoryType: "S3", Location: location}}
 	if len(f.Tags) > 0 {
 		out.Tags = f.Tags
 	}

@@ -43,6 +43,7 @@ import (
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/lambda/api"
+	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/servicerole"
 	"github.com/iamd-dev/iamd/internal/store"
@@ -55,6 +56,7 @@ type Service struct {
 	DB      *store.DB
 	Invoker service.Invoker    // reads code from S3, and tells destinations
 	Roles   *servicerole.Roles // assumes the execution roles
+	Keyring *identity.Keyring  // seals the URLs of code
 	Host    *workload.Host     // runs the environments
 	Dir     string             // of the functions' code and logs
 	Log     *slog.Logger       // nil: nothing is logged
