@@ -205,8 +205,7 @@ func (c *Client) Pull(ctx context.Context, name string) error {
 
 // Import makes an image of the files of a tar.
 func (c *Client) Import(ctx context.Context, name string, files io.Reader) error {
-	repository, tag := split(name)
-	return c.makeImage(ctx, url.Values{"fromSrc": {"-"}, "repo": {repository}, "tag": {tag}}, files)
+	return c.makeImage(ctx, url.Values{"fromSrc": {"-"}, "repo": {name}}, files) // Podman 4 takes a tag nowhere else
 }
 
 // makeImage returns when the engine has told all that it does.
@@ -380,6 +379,7 @@ func (c *Client) State(ctx context.Context, id string) (*State, error) {
 
 // Remove kills a container if it runs, and removes it with all that it wrote.
 func (c *Client) Remove(ctx context.Context, id string) error {
+	c.Kill(ctx, id) // Podman would wait for it to stop; that it does not run is as good
 	return c.call(ctx, http.MethodDelete, "/containers/"+id, url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
 }
 

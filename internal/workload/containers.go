@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,18 +27,18 @@ import (
 const Label = "iamd.workloads"
 
 const (
-	networkImage  = "iamd/network:1" // it holds nothing: what runs in it is mounted
-	networkKeeper = "/iamd-network"  // inside: this executable, and the name by which it knows what to do
-	networkDir    = "/iamd"          // inside: the directory with our socket
-	networkSocket = "socket"         // in it
-	reapName      = "iamd-reaper"    // the zeroth argument of the program that outlives us
-	containerPIDs = defaultProcesses // of one container
-	minimumMemory = int64(6 << 20)   // what an engine allows
-	cpuPeriod     = 100_000          // microseconds
-	engineQuick   = 30 * time.Second // for what must not hold up an end
-	mostSaid      = 4 << 10          // of what a keeper says before it fails
-	networkWait   = 2 * startWait    // for a keeper that an engine starts
-	sharesOfCPU   = 1024             // units of CPU, in ECS's words, or shares in Docker's
+	networkImage  = "localhost/iamd-network:1" // it holds nothing: what runs in it is mounted
+	networkKeeper = "/iamd-network"            // inside: this executable, and the name by which it knows what to do
+	networkDir    = "/iamd"                    // inside: the directory with our socket
+	networkSocket = "socket"                   // in it
+	reapName      = "iamd-reaper"              // the zeroth argument of the program that outlives us
+	containerPIDs = defaultProcesses           // of one container
+	minimumMemory = int64(6 << 20)             // what an engine allows
+	cpuPeriod     = 100_000                    // microseconds
+	engineQuick   = 30 * time.Second           // for what must not hold up an end
+	mostSaid      = 4 << 10                    // of what a keeper says before it fails
+	networkWait   = 2 * startWait              // for a keeper that an engine starts
+	sharesOfCPU   = 1024                       // units of CPU, in ECS's words, or shares in Docker's
 )
 
 // A SharedNetwork is one that containers share, and in which they meet what ShareNetwork was
@@ -122,23 +123,28 @@ func (h *Host) closeEngine() {
 	h.reaper.Close()
 }
 
-// removeContainers removes the containers of a host.
+// removeContainers removes the containers of a host. Engines there are that do not remove
+// one in whose network another still is: it is tried again for as long as that helps.
 func removeContainers(ctx context.Context, engine *docker.Client, dir string) error {
-	ids, err := engine.List(ctx, Label+"="+dir)
-	if err != nil {
-		return err
+	for {
+		ids, err := engine.List(ctx, Label+"="+dir)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		var all sync.WaitGroup
+		errs := make([]error, len(ids))
+		for i, id := range ids { // at once: an engine takes a while over each
+			all.Go(func() {
+				if err := engine.Remove(ctx, id); err != nil && !docker.NotFound(err) {
+					errs[i] = err
+				}
+			})
+		}
+		all.Wait()
+		if !slices.Contains(errs, nil) {
+			return errors.Join(errs...)
+		}
 	}
-	var all sync.WaitGroup
-	errs := make([]error, len(ids))
-	for i, id := range ids { // at once: an engine takes a while over each
-		all.Go(func() {
-			if err := engine.Remove(ctx, id); err != nil && !docker.NotFound(err) {
-				errs[i] = err
-			}
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
 }
 
 // Pull has the engine fetch an image, unless it has it, and returns its digest: "" for one

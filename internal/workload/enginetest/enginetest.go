@@ -208,7 +208,7 @@ func (e *Engine) makeImage(w http.ResponseWriter, r *http.Request) {
 	defer e.mu.Unlock()
 	if q.Get("fromSrc") == "-" {
 		io.Copy(io.Discard, r.Body)
-		e.images[q.Get("repo")+":"+q.Get("tag")] = ""
+		e.images[q.Get("repo")] = ""
 		answer(w, http.StatusOK, map[string]string{"status": "sha256:0123"})
 		return
 	}
@@ -271,13 +271,19 @@ func (e *Engine) list(w http.ResponseWriter, r *http.Request) {
 func (c *container) serve(w http.ResponseWriter, r *http.Request, action string) {
 	switch {
 	case r.Method == http.MethodDelete:
-		c.signal(syscall.SIGKILL)
 		c.engine.mu.Lock()
+		defer c.engine.mu.Unlock()
+		for _, other := range c.engine.containers { // as Podman does
+			if other.config.HostConfig.NetworkMode == "container:"+c.id {
+				refuse(w, http.StatusConflict, "container "+c.id+" has dependent containers which must be removed before it: "+other.id)
+				return
+			}
+		}
+		c.signal(syscall.SIGKILL)
 		delete(c.engine.containers, c.id)
 		if c.holder != nil {
 			c.holder.Close()
 		}
-		c.engine.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 	case action == "attach":
 		read, write := io.Pipe()

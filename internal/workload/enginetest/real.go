@@ -80,7 +80,7 @@ func Import(t testing.TB, engine *docker.Client, name string, programs map[strin
 		t.Fatal(err)
 	}
 	if name == "" {
-		name = "iamd-test/" + strings.ToLower(rand.Text())
+		name = "localhost/iamd-test/" + strings.ToLower(rand.Text())
 	}
 	if err := engine.Import(t.Context(), name, &b); err != nil {
 		t.Fatal(err)
