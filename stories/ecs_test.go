@@ -4,24 +4,43 @@ package stories
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/workload/enginetest"
 )
 
 // Tasks from the aws command: a role that is passed to one, waited for and read; a service
 // that is there again after a kill of the server, which nothing outlives.
-func TestECS(t *testing.T) {
+func TestECS(t *testing.T) { tasks(t, "process", "busybox") }
+
+// The same with tasks that are containers, where there is an engine.
+func TestECSContainers(t *testing.T) {
+	engine := enginetest.Real(t)
+	programs := map[string]string{}
+	for _, name := range []string{"sh", "sleep"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Skip(err)
+		}
+		programs["/bin/"+name] = path
+	}
+	tasks(t, "docker", enginetest.Import(t, engine, "", programs))
+}
+
+func tasks(t *testing.T, workloads, image string) {
 	eachCLI(t, func(t *testing.T, c *cli) {
-		s := serve(t, "--account", accountA, "--workloads=process")
+		s := serve(t, "--account", accountA, "--workloads="+workloads)
 		s.cli = c
 		root := s.root(accountA)
 		root.role("app", `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}}`, "")
 		dev := root.user("dev", allowing("ecs:*", "*"))
 		dev.aws("ecs", "create-cluster", "--cluster-name", "main")
 		register := []string{"ecs", "register-task-definition", "--family", "report", "--task-role-arn", "arn:aws:iam::" + accountA + ":role/app",
-			"--container-definitions", `[{"name": "app", "image": "busybox", "memory": 64, "entryPoint": ["sh", "-c"], "command": ["echo credentials at $AWS_CONTAINER_CREDENTIALS_FULL_URI; exit 3"]}]`}
+			"--container-definitions", `[{"name": "app", "image": "` + image + `", "memory": 64, "entryPoint": ["sh", "-c"], "command": ["echo credentials at $AWS_CONTAINER_CREDENTIALS_FULL_URI; exit 3"]}]`}
 		dev.refused("(AccessDeniedException) when calling the RegisterTaskDefinition operation: User: arn:aws:iam::"+accountA+
 			":user/dev is not authorized to perform: iam:PassRole on resource: arn:aws:iam::"+accountA+":role/app because no identity-based policy allows the iam:PassRole action", register...)
 		root.aws("iam", "put-user-policy", "--user-name", "dev", "--policy-name", "pass", "--policy-document",
@@ -44,7 +63,7 @@ func TestECS(t *testing.T) {
 			return false
 		}
 		dev.aws("ecs", "register-task-definition", "--family", "web", "--container-definitions",
-			`[{"name": "app", "image": "busybox", "memory": 64, "command": ["sh", "-c", "sleep 86399; : `+marker+`"]}]`)
+			`[{"name": "app", "image": "`+image+`", "memory": 64, "stopTimeout": 2, "entryPoint": ["sh", "-c"], "command": ["sleep 86399; : `+marker+`"]}]`)
 		dev.aws("ecs", "create-service", "--cluster", "main", "--service-name", "web", "--task-definition", "web", "--desired-count", "1")
 		dev.aws("ecs", "wait", "services-stable", "--cluster", "main", "--services", "web")
 		list := []string{"ecs", "list-tasks", "--cluster", "main", "--service-name", "web", "--query", "taskArns[0]", "--output", "text"}

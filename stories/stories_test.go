@@ -177,6 +177,7 @@ func environment(t *testing.T) []string {
 		"AWS_PAGER=",
 		"AWS_MAX_ATTEMPTS=1",
 		"AWS_EC2_METADATA_DISABLED=true",
+		"DOCKER_HOST=" + os.Getenv("DOCKER_HOST"),
 	}
 }
 
