@@ -1,12 +1,17 @@
 package dynamodb
 
 import (
+	"context"
+	"encoding/json"
 	"maps"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
 	"github.com/iamd-dev/iamd/internal/service"
+	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/policy"
 )
 
@@ -50,15 +55,15 @@ func accessOf(c *service.Call, in any) *access {
 	case *api.PutItemInput:
 		*a = access{table: in.TableName, items: []item{in.Item}, expressions: []string{in.ConditionExpression}, names: in.ExpressionAttributeNames,
 			values: in.ExpressionAttributeValues, attributes: slices.Collect(maps.Keys(in.Expected)),
-			returnValues: in.ReturnValues, returnConsumedCapacity: in.ReturnConsumedCapacity}
+			returnValues: returned(in.ReturnValues, in.ReturnValuesOnConditionCheckFailure), returnConsumedCapacity: in.ReturnConsumedCapacity}
 	case *api.UpdateItemInput:
 		*a = access{table: in.TableName, items: []item{in.Key}, expressions: []string{in.UpdateExpression, in.ConditionExpression}, names: in.ExpressionAttributeNames,
 			values: in.ExpressionAttributeValues, attributes: slices.Concat(slices.Collect(maps.Keys(in.Expected)), slices.Collect(maps.Keys(in.AttributeUpdates))),
-			returnValues: in.ReturnValues, returnConsumedCapacity: in.ReturnConsumedCapacity}
+			returnValues: returned(in.ReturnValues, in.ReturnValuesOnConditionCheckFailure), returnConsumedCapacity: in.ReturnConsumedCapacity}
 	case *api.DeleteItemInput:
 		*a = access{table: in.TableName, items: []item{in.Key}, expressions: []string{in.ConditionExpression}, names: in.ExpressionAttributeNames,
 			values: in.ExpressionAttributeValues, attributes: slices.Collect(maps.Keys(in.Expected)),
-			returnValues: in.ReturnValues, returnConsumedCapacity: in.ReturnConsumedCapacity}
+			returnValues: returned(in.ReturnValues, in.ReturnValuesOnConditionCheckFailure), returnConsumedCapacity: in.ReturnConsumedCapacity}
 	case *api.QueryInput:
 		*a = access{table: in.TableName, index: in.IndexName, keyCondition: in.KeyConditionExpression, conditions: in.KeyConditions,
 			expressions: []string{in.KeyConditionExpression, in.FilterExpression, in.ProjectionExpression}, names: in.ExpressionAttributeNames,
@@ -90,6 +95,15 @@ func selected(given, projection string, attributes []string, index string) strin
 		return "ALL_PROJECTED_ATTRIBUTES"
 	}
 	return "ALL_ATTRIBUTES"
+}
+
+// returned is the value of dynamodb:ReturnValues. Who gets the item back when a condition
+// fails gets all of what was there.
+func returned(given, onFailure string) string {
+	if onFailure == "ALL_OLD" {
+		return onFailure
+	}
+	return given
 }
 
 func batchGet(c *service.Call, in *api.BatchGetItemInput) ([]access, error) {
@@ -135,21 +149,22 @@ func transactWrite(c *service.Call, in *api.TransactWriteItemsInput) ([]access, 
 	for _, t := range in.TransactItems {
 		a := access{returnConsumedCapacity: in.ReturnConsumedCapacity, enclosing: "TransactWriteItems"}
 		parts := 0
-		set := func(action policy.Action, table string, key item, names map[string]string, values item, expressions ...string) {
+		set := func(action policy.Action, table string, key item, names map[string]string, values item, onFailure string, expressions ...string) {
 			parts++
+			a.returnValues = returned("", onFailure)
 			a.action, a.table, a.items, a.names, a.values, a.expressions = action, tableARN(c, table), []item{key}, names, values, expressions
 		}
 		if p := t.Put; p != nil {
-			set("dynamodb:PutItem", p.TableName, p.Item, p.ExpressionAttributeNames, p.ExpressionAttributeValues, p.ConditionExpression)
+			set("dynamodb:PutItem", p.TableName, p.Item, p.ExpressionAttributeNames, p.ExpressionAttributeValues, p.ReturnValuesOnConditionCheckFailure, p.ConditionExpression)
 		}
 		if u := t.Update; u != nil {
-			set("dynamodb:UpdateItem", u.TableName, u.Key, u.ExpressionAttributeNames, u.ExpressionAttributeValues, u.UpdateExpression, u.ConditionExpression)
+			set("dynamodb:UpdateItem", u.TableName, u.Key, u.ExpressionAttributeNames, u.ExpressionAttributeValues, u.ReturnValuesOnConditionCheckFailure, u.UpdateExpression, u.ConditionExpression)
 		}
 		if d := t.Delete; d != nil {
-			set("dynamodb:DeleteItem", d.TableName, d.Key, d.ExpressionAttributeNames, d.ExpressionAttributeValues, d.ConditionExpression)
+			set("dynamodb:DeleteItem", d.TableName, d.Key, d.ExpressionAttributeNames, d.ExpressionAttributeValues, d.ReturnValuesOnConditionCheckFailure, d.ConditionExpression)
 		}
 		if x := t.ConditionCheck; x != nil {
-			set("dynamodb:ConditionCheckItem", x.TableName, x.Key, x.ExpressionAttributeNames, x.ExpressionAttributeValues, x.ConditionExpression)
+			set("dynamodb:ConditionCheckItem", x.TableName, x.Key, x.ExpressionAttributeNames, x.ExpressionAttributeValues, x.ReturnValuesOnConditionCheckFailure, x.ConditionExpression)
 		}
 		if parts != 1 { // an item of two parts would be decided by one of them
 			return nil, api.Validation("TransactItems can only contain one of Check, Put, Update or Delete")
@@ -160,39 +175,118 @@ func transactWrite(c *service.Call, in *api.TransactWriteItemsInput) ([]access, 
 }
 
 func statement(c *service.Call, in *api.ExecuteStatementInput) ([]access, error) {
-	a, err := partiQL(c, in.Statement, in.Parameters, "", in.ReturnConsumedCapacity)
+	a, err := partiQL(c, in.Statement, in.Parameters, in.ReturnValuesOnConditionCheckFailure)
 	return []access{a}, err
-}
-
-func statements(c *service.Call, in *api.BatchExecuteStatementInput) ([]access, error) {
-	var all []access
-	for _, s := range in.Statements {
-		a, err := partiQL(c, s.Statement, s.Parameters, "BatchExecuteStatement", in.ReturnConsumedCapacity)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, a)
-	}
-	return all, nil
 }
 
 func transaction(c *service.Call, in *api.ExecuteTransactionInput) ([]access, error) {
 	var all []access
 	for _, s := range in.TransactStatements {
-		a, err := partiQL(c, s.Statement, s.Parameters, "ExecuteTransaction", in.ReturnConsumedCapacity)
+		a, err := partiQL(c, s.Statement, s.Parameters, s.ReturnValuesOnConditionCheckFailure)
 		if err != nil {
 			return nil, err
 		}
+		a.enclosing = "ExecuteTransaction"
 		all = append(all, a)
 	}
 	return all, nil
 }
 
-func partiQL(c *service.Call, statement string, params []api.AttributeValue, enclosing, returnConsumedCapacity string) (access, error) {
+// partiQL is the access of a statement. Its consumed capacity is no matter of conditions
+// (Service Authorization Reference).
+func partiQL(c *service.Call, statement string, params []api.AttributeValue, onFailure string) (access, error) {
 	a, err := parseStatement(statement)
 	if err != nil {
 		return access{}, api.Validation("Statement wasn't well formed, can't be processed: %v", err)
 	}
-	a.table, a.enclosing, a.returnConsumedCapacity, a.sql.params = tableARN(c, a.table), enclosing, returnConsumedCapacity, params
+	a.table, a.sql.params, a.returnValues = tableARN(c, a.table), params, returned(a.returnValues, onFailure)
 	return *a, nil
+}
+
+// batchExecuteStatement has the engine carry out the statements of a batch that are
+// permitted. The others get an error each, as in AWS (API Reference, BatchStatementError).
+func (s *Service) batchExecuteStatement(ctx context.Context, c *service.Call, in *api.BatchExecuteStatementInput) (*service.Answer, error) {
+	if len(in.Statements) == 0 {
+		return nil, nothing("BatchExecuteStatement")
+	}
+	refusals := make([]*api.BatchStatementResponse, len(in.Statements))
+	refused, malformed := 0, 0
+	for i, x := range in.Statements {
+		a, err := partiQL(c, x.Statement, x.Parameters, x.ReturnValuesOnConditionCheckFailure)
+		code := "ValidationError"
+		if err != nil {
+			if malformed++; malformed == len(in.Statements) { // there was nothing to decide
+				return nil, err
+			}
+		} else if err = c.Authorize(a.action, a.resource(), s.pairs(ctx, c, &a)...); err != nil {
+			code = "AccessDenied"
+		}
+		if err == nil {
+			continue
+		}
+		e, ok := err.(*wire.Error)
+		if !ok || code == "AccessDenied" && !strings.HasPrefix(e.Code, code) {
+			return nil, err
+		}
+		refused++
+		refusals[i] = &api.BatchStatementResponse{Error: &api.BatchStatementError{Code: code, Message: e.Message}}
+		if a.table != "" {
+			refusals[i].TableName = nameOf(a.table)
+		}
+	}
+	if refused == 0 {
+		return s.pass(ctx, c, "BatchExecuteStatement", in)
+	}
+	body := bodyOf(c, in)
+	answer := &service.Answer{Status: http.StatusOK, Header: []wire.Field{{Name: "Content-Type", Value: "application/x-amz-json-1.0"}}, Body: []byte("{}")}
+	if refused < len(in.Statements) {
+		members, err := memberOf(body, "Statements", func(statements []json.RawMessage) []json.RawMessage {
+			var left []json.RawMessage
+			for i, x := range statements {
+				if refusals[i] == nil {
+					left = append(left, x)
+				}
+			}
+			return left
+		})
+		if err != nil {
+			return nil, err
+		}
+		if answer, err = s.passBody(ctx, c, "BatchExecuteStatement", in, members); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	answer.Body, err = memberOf(answer.Body, "Responses", func(responses []json.RawMessage) []json.RawMessage {
+		all := make([]json.RawMessage, 0, len(refusals))
+		for _, r := range refusals {
+			switch {
+			case r != nil:
+				all = append(all, wire.AppendJSON(nil, r, wire.JSONOptions{Wire: true}))
+			case len(responses) > 0:
+				all, responses = append(all, responses[0]), responses[1:]
+			}
+		}
+		return all
+	})
+	return checked(answer), err
+}
+
+// memberOf is a JSON object in which a member, a list, is what change makes of it.
+func memberOf(object []byte, name string, change func([]json.RawMessage) []json.RawMessage) ([]byte, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(object, &members); err != nil {
+		return nil, err
+	}
+	var list []json.RawMessage
+	if raw, ok := members[name]; ok {
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if members[name], err = json.Marshal(change(list)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(members)
 }

@@ -21,7 +21,9 @@
 // dynamodb:LeadingKeys and dynamodb:Attributes are read from items, keys and expressions,
 // when a policy asks for them. What cannot be read has a value that no policy can name, so
 // that an Allow does not match by it. See keys.go. Calls that concern several items (batches,
-// transactions, PartiQL) are decided for each table or statement, before any of them is done.
+// transactions, PartiQL) are decided for each table or statement, before any of them is done;
+// but of a batch of statements those that are permitted are done, and the others answered
+// as refused.
 package dynamodb
 
 import (
@@ -108,7 +110,8 @@ func (s *Service) AWS() *service.Service {
 		each(s, transactGet, action("dynamodb:GetItem")),
 		each(s, transactWrite, action("dynamodb:PutItem")),
 		each(s, statement, action("dynamodb:PartiQLSelect")),
-		each(s, statements, action("dynamodb:PartiQLSelect")),
+		handle(s.batchExecuteStatement, service.On(func(*service.Call, *api.BatchExecuteStatementInput) []service.Target { return nil }),
+			action("dynamodb:PartiQLSelect"), service.PerItem, service.Data),
 		each(s, transaction, action("dynamodb:PartiQLSelect")),
 
 		ours(s, s.describeContinuousBackups, table[api.DescribeContinuousBackupsInput]()),
@@ -210,7 +213,7 @@ func each[In any](s *Service, accesses func(*service.Call, *In) ([]access, error
 			return nil, err
 		}
 		if len(all) == 0 {
-			return nil, api.Validation("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", part[name])
+			return nil, nothing(name)
 		}
 		for i := range all {
 			if err := c.Authorize(all[i].action, all[i].resource(), s.pairs(ctx, c, &all[i])...); err != nil {
@@ -221,6 +224,11 @@ func each[In any](s *Service, accesses func(*service.Call, *In) ([]access, error
 	}
 	none := service.On(func(*service.Call, *In) []service.Target { return nil })
 	return handle(handler, none, append(clauses, service.PerItem, service.Data)...)
+}
+
+// nothing refuses a call without parts.
+func nothing(op string) error {
+	return api.Validation("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", part[op])
 }
 
 // part is the member that holds the parts of a call.

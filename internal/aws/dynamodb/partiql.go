@@ -226,7 +226,38 @@ func parseStatement(text string) (*access, error) {
 			break
 		}
 	}
+	a.returnValues = returning(all)
 	return a, nil
+}
+
+// returning is what a statement wants back, as the parameter ReturnValues says it: RETURNING
+// ALL OLD *, MODIFIED NEW *. What is not read so has a value that no policy names.
+func returning(all []sqlToken) string {
+	for i, t := range all {
+		if !t.is("RETURNING") {
+			continue
+		}
+		if len(all) == i+4 && all[i+3].kind == '*' {
+			which, when := "", ""
+			switch {
+			case all[i+1].is("ALL"):
+				which = "ALL"
+			case all[i+1].is("MODIFIED"):
+				which = "UPDATED"
+			}
+			switch {
+			case all[i+2].is("OLD"):
+				when = "_OLD"
+			case all[i+2].is("NEW"):
+				when = "_NEW"
+			}
+			if which != "" && when != "" {
+				return which + when
+			}
+		}
+		return unreadable
+	}
+	return ""
 }
 
 // within are the tokens between the bracket at i and the one that closes it.

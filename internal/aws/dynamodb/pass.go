@@ -23,6 +23,18 @@ const largestAnswer = 32 << 20
 
 // pass has the engine carry out a call that was decided.
 func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) (*service.Answer, error) {
+	return s.passBody(ctx, c, op, in, bodyOf(c, in))
+}
+
+// bodyOf is the body of a call: what the caller signed, or, of a call made inside, its input.
+func bodyOf(c *service.Call, in any) []byte {
+	if c.Body != nil {
+		return c.Body
+	}
+	return wire.AppendJSON(nil, in, wire.JSONOptions{Wire: true})
+}
+
+func (s *Service) passBody(ctx context.Context, c *service.Call, op string, in any, body []byte) (*service.Answer, error) {
 	account, region, err := owner(c, in)
 	if err != nil {
 		return nil, err
@@ -33,10 +45,6 @@ func (s *Service) pass(ctx context.Context, c *service.Call, op string, in any) 
 			return nil, api.ResourceInUse("Attempt to change a resource which is still in use: Table is being created")
 		}
 		return nil, api.ResourceNotFound("Requested resource not found")
-	}
-	body := c.Body
-	if body == nil { // a call made inside
-		body = wire.AppendJSON(nil, in, wire.JSONOptions{Wire: true})
 	}
 	if bytes.Contains(body, []byte(`"arn:`)) {
 		if body, err = named(op, body); err != nil {

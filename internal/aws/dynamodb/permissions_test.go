@@ -346,7 +346,10 @@ func TestEveryOperationTakesItsPermissions(t *testing.T) {
 		}
 		for i, missing := range needs {
 			may(append(slices.Clone(needs[:i]), needs[i+1:]...))
-			code, message, _ := call(p.op, body)
+			code, message, answer := call(p.op, body)
+			if p.op == "BatchExecuteStatement" { // whose statements are refused one by one
+				code, message = "AccessDeniedException", answer
+			}
 			resource := missing.Resource
 			if p.op == "ListTables" {
 				resource = "arn:aws:dynamodb:us-east-1:123456789012:table/*" // as AWS prints it
