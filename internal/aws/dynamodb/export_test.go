@@ -33,6 +33,16 @@ func ParseStatement(text string) (action, table string, err error) {
 	return string(a.action), a.table, nil
 }
 
+// StatementAttributes returns the attributes that a statement names.
+func StatementAttributes(text string, params []api.AttributeValue) ([]string, error) {
+	a, err := parseStatement(text)
+	if err != nil {
+		return nil, err
+	}
+	a.sql.params = params
+	return a.attributeNames(), nil
+}
+
 // Partitions returns the values that a statement demands of the partition key.
 func Partitions(text, key string, params []api.AttributeValue) ([]api.AttributeValue, bool) {
 	a, err := parseStatement(text)

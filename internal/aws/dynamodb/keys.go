@@ -156,6 +156,15 @@ func (a *access) attributeNames() []string {
 			set[name] = true
 		}
 	}
+	if a.sql != nil {
+		names, ok := a.sql.attributes()
+		if !ok {
+			names = []string{unreadable}
+		}
+		for _, name := range names {
+			set[name] = true
+		}
+	}
 	for _, e := range a.expressions {
 		names, err := attributesIn(e, a.names)
 		if err != nil {

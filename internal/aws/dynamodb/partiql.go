@@ -102,9 +102,13 @@ func sqlTokens(text string) ([]sqlToken, error) {
 
 // A sqlStatement is what is kept of a statement until the table's partition key is known.
 type sqlStatement struct {
-	where  []sqlToken // of SELECT, UPDATE, DELETE
-	value  []sqlToken // of INSERT: what stands between the braces
-	params []api.AttributeValue
+	list    []sqlToken // of SELECT: what it selects
+	changes []sqlToken // of UPDATE: SET and REMOVE
+	where   []sqlToken // of SELECT, UPDATE, DELETE; empty without one
+	order   []sqlToken // of SELECT: what stands after ORDER BY
+	insert  bool
+	value   []sqlToken // of INSERT: what stands between the braces
+	params  []api.AttributeValue
 }
 
 // parseStatement reads a statement.
@@ -170,6 +174,8 @@ func parseStatement(text string) (*access, error) {
 		a.selects = "SPECIFIC_ATTRIBUTES"
 		if from == 1 && at(0).kind == '*' {
 			a.selects = "ALL_ATTRIBUTES"
+		} else {
+			a.sql.list = rest[:from]
 		}
 		rest = rest[from+1:]
 	case verb.is("INSERT"):
@@ -207,8 +213,8 @@ func parseStatement(text string) (*access, error) {
 			return nil, fmt.Errorf("%s is expected after the table", strings.Join(follows, " or "))
 		}
 	}
-	a.attributes = []string{unreadable} // which attributes a statement names is not read
 	if action == "dynamodb:PartiQLInsert" {
+		a.sql.insert = true
 		if at(1).kind == '{' {
 			a.sql.value = within(rest, 1)
 		}
@@ -217,17 +223,32 @@ func parseStatement(text string) (*access, error) {
 	for i, t := range rest {
 		if t.depth == 0 && t.is("WHERE") && (i == 0 || action == "dynamodb:PartiQLUpdate") {
 			a.sql.where = rest[i+1:]
+			rest = rest[:i]
 			break
 		}
 	}
-	for i, t := range a.sql.where {
-		if t.depth == 0 && (t.is("ORDER") || t.is("RETURNING")) {
-			a.sql.where = a.sql.where[:i]
-			break
-		}
+	switch action {
+	case "dynamodb:PartiQLUpdate":
+		a.sql.changes = before("RETURNING", rest, nil)
+	case "dynamodb:PartiQLSelect": // without WHERE
+		before("ORDER", rest, &a.sql.order)
 	}
+	a.sql.where = before("ORDER", before("RETURNING", a.sql.where, nil), &a.sql.order)
 	a.returnValues = returning(all)
 	return a, nil
+}
+
+// before are the tokens before a word outside brackets, and after those behind it.
+func before(word string, all []sqlToken, after *[]sqlToken) []sqlToken {
+	for i, t := range all {
+		if t.depth == 0 && t.is(word) {
+			if after != nil {
+				*after = all[i+1:]
+			}
+			return all[:i]
+		}
+	}
+	return all
 }
 
 // returning is what a statement wants back, as the parameter ReturnValues says it: RETURNING
@@ -298,7 +319,8 @@ func isOperand(all []sqlToken, i int) bool {
 // false when it demands none, or does so in a way that is not read.
 func (s *sqlStatement) partitions(key string) (values []api.AttributeValue, ok bool) {
 	if s.value == nil {
-		return s.demanded(key)
+		values, ok, _ = s.demanded(key, func(string) {})
+		return values, ok
 	}
 	for i, t := range s.value { // {'pk': value, ...}
 		if t.depth != 1 || t.kind != '\'' && !t.name() || t.text != key || i+1 >= len(s.value) || s.value[i+1].kind != ':' {
@@ -316,8 +338,9 @@ func (s *sqlStatement) partitions(key string) (values []api.AttributeValue, ok b
 	return values, ok
 }
 
-// demanded reads a WHERE of conditions that are joined by AND. Any other is not read.
-func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok bool) {
+// demanded reads a WHERE of conditions that are joined by AND: the values that it demands of
+// the partition key, and the attributes that it names. Any other is not read whole.
+func (s *sqlStatement) demanded(key string, names func(string)) (values []api.AttributeValue, ok, whole bool) {
 	rest := s.where
 	next := func() (t sqlToken) {
 		if len(rest) > 0 {
@@ -342,30 +365,36 @@ func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok boo
 	for {
 		name := next()
 		if !name.name() {
-			return nil, false
+			return nil, false, false
 		}
 		if name.kind == 'w' && is('(') { // contains(a, b)
 			inside := within(rest, 0)
+			for i, t := range inside {
+				if t.name() && (i == 0 || inside[i-1].kind != '.') {
+					names(t.text)
+				}
+			}
 			rest = rest[len(inside)+1:]
 			if !is(')') {
-				return nil, false
+				return nil, false, false
 			}
 			next()
 		} else {
+			names(name.text)
 			nested := false
 			for is('.') || is('[') {
 				nested = true
 				if next().kind == '.' {
 					if !next().name() {
-						return nil, false
+						return nil, false, false
 					}
 				} else if next().kind != '0' || next().kind != ']' {
-					return nil, false
+					return nil, false, false
 				}
 			}
 			isKey := name.text == key && !nested
 			if isKey && ok {
-				return nil, false // twice
+				return nil, false, false // twice
 			}
 			var all []api.AttributeValue // that it may equal
 			equal := false
@@ -376,7 +405,7 @@ func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok boo
 				}
 				v, known := operand()
 				if !known {
-					return nil, false
+					return nil, false, false
 				}
 				all, equal = []api.AttributeValue{v}, op.kind == '='
 			case op.is("IN") && (is('[') || is('(')):
@@ -389,21 +418,21 @@ func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok boo
 					}
 					v, known := operand()
 					if !known {
-						return nil, false
+						return nil, false, false
 					}
 					all = append(all, v)
 				}
 				if rest = after; !is(')') && !is(']') {
-					return nil, false
+					return nil, false, false
 				}
 				next()
 				equal = len(all) > 0
 			case op.is("BETWEEN"):
 				if _, known := operand(); !known || !next().is("AND") {
-					return nil, false
+					return nil, false, false
 				}
 				if _, known := operand(); !known {
-					return nil, false
+					return nil, false, false
 				}
 			case op.is("IS"):
 				t := next()
@@ -411,25 +440,186 @@ func (s *sqlStatement) demanded(key string) (values []api.AttributeValue, ok boo
 					t = next()
 				}
 				if !t.is("MISSING") && !t.is("NULL") {
-					return nil, false
+					return nil, false, false
 				}
 			default:
-				return nil, false
+				return nil, false, false
 			}
 			if isKey {
 				if !equal {
-					return nil, false
+					return nil, false, false
 				}
 				values, ok = all, true
 			}
 		}
 		if len(rest) == 0 {
-			return values, ok
+			return values, ok, true
 		}
 		if !next().is("AND") {
+			return nil, false, false
+		}
+	}
+}
+
+// attributes are the top-level attributes that a statement names; ok is false when it names
+// some in a way that is not read.
+func (s *sqlStatement) attributes() (all []string, ok bool) {
+	names := func(name string) { all = append(all, name) }
+	if s.insert {
+		return s.inserted()
+	}
+	if len(s.where) > 0 {
+		// No attribute has this name, so that the conditions are read to their end.
+		if _, _, whole := s.demanded(unreadable, names); !whole {
 			return nil, false
 		}
 	}
+	order := s.order
+	if len(order) > 0 {
+		if !order[0].is("BY") {
+			return nil, false
+		}
+		order = order[1:]
+		for i, t := range order { // ASC and DESC follow a name
+			if i > 0 && (t.is("ASC") || t.is("DESC")) && order[i-1].kind != ',' && order[i-1].kind != '.' {
+				order = append(order[:i:i], order[i+1:]...)
+				break
+			}
+		}
+	}
+	for _, list := range [][]sqlToken{s.list, order} {
+		if len(list) > 0 && !paths(list, names) {
+			return nil, false
+		}
+	}
+	return all, len(s.changes) == 0 || s.changed(names)
+}
+
+// paths reads attributes and what is nested in them, with commas between: a, b.c, d[0].
+func paths(list []sqlToken, names func(string)) bool {
+	for {
+		n := path(list)
+		if n == 0 {
+			return false
+		}
+		names(list[0].text)
+		if list = list[n:]; len(list) == 0 {
+			return true
+		}
+		if list[0].kind != ',' {
+			return false
+		}
+		list = list[1:]
+	}
+}
+
+// path is how many tokens the path has that all begins with; 0 when it begins with none.
+func path(all []sqlToken) int {
+	if len(all) == 0 || !all[0].name() {
+		return 0
+	}
+	n := 1
+	for n < len(all) {
+		switch {
+		case all[n].kind == '.' && n+1 < len(all) && all[n+1].name():
+			n += 2
+		case all[n].kind == '[' && n+2 < len(all) && all[n+1].kind == '0' && all[n+2].kind == ']':
+			n += 3
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+// changed reads SET path = value, ... and REMOVE path, ..., one after another.
+func (s *sqlStatement) changed(names func(string)) bool {
+	rest := s.changes
+	for len(rest) > 0 {
+		set := rest[0].is("SET")
+		if !set && !rest[0].is("REMOVE") {
+			return false
+		}
+		for again := true; again; {
+			rest = rest[1:]
+			n := path(rest)
+			if n == 0 {
+				return false
+			}
+			names(rest[0].text)
+			rest = rest[n:]
+			if set {
+				if len(rest) == 0 || rest[0].kind != '=' {
+					return false
+				}
+				if n = s.operand(rest[1:], names); n == 0 {
+					return false
+				}
+				rest = rest[1+n:]
+			}
+			again = len(rest) > 0 && rest[0].kind == ','
+		}
+	}
+	return true
+}
+
+// operand is how many tokens the value has that all begins with: literals, paths and
+// functions of them, added and subtracted. 0 when it is not read.
+func (s *sqlStatement) operand(all []sqlToken, names func(string)) int {
+	for i := 0; i < len(all); {
+		n := 0
+		switch t := all[i]; {
+		case t.kind == '-' && i+1 < len(all) && all[i+1].kind == '0':
+			n = 2
+		case t.kind == '\'' || t.kind == '0' || t.kind == '?' || t.is("TRUE") || t.is("FALSE") || t.is("NULL"):
+			n = 1
+		case t.kind == 'w' && i+1 < len(all) && all[i+1].kind == '(':
+			inside := within(all, i+1)
+			for args := inside; len(args) > 0; {
+				k := s.operand(args, names)
+				if k == 0 || k < len(args) && args[k].kind != ',' {
+					return 0
+				}
+				args = args[min(k+1, len(args)):]
+			}
+			n = len(inside) + 3
+		case t.kind == '[' || t.kind == '{':
+			inside := within(all, i)
+			for _, x := range inside {
+				if x.name() && !x.is("TRUE") && !x.is("FALSE") && !x.is("NULL") {
+					return 0
+				}
+			}
+			n = len(inside) + 2
+		default:
+			if n = path(all[i:]); n == 0 {
+				return 0
+			}
+			names(t.text)
+		}
+		if i += n; i >= len(all) || all[i].kind != '+' && all[i].kind != '-' {
+			return min(i, len(all))
+		}
+		i++
+	}
+	return 0
+}
+
+// inserted are the attributes of {'a': value, ...}.
+func (s *sqlStatement) inserted() (all []string, ok bool) {
+	rest := s.value
+	for len(rest) > 0 {
+		if key := rest[0]; key.depth != 1 || key.kind != '\'' && !key.name() || len(rest) < 3 || rest[1].kind != ':' {
+			return nil, false
+		}
+		all = append(all, rest[0].text)
+		n := s.operand(rest[2:], func(string) {})
+		if n == 0 || 2+n < len(rest) && rest[2+n].kind != ',' {
+			return nil, false
+		}
+		rest = rest[min(2+n+1, len(rest)):]
+	}
+	return all, s.value != nil
 }
 
 // literal is the value of a string, a number or a parameter.
