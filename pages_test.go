@@ -19,8 +19,9 @@ import (
 // white space does not count, and an ellipsis stands for anything.
 func TestPages(t *testing.T) {
 	for page, accounts := range map[string][]string{
-		"README.md":       nil,
-		"docs/stories.md": {"--account", "111122223333", "--account", "444455556666"},
+		"README.md":        nil,
+		"docs/stories.md":  {"--account", "111122223333", "--account", "444455556666"},
+		"docs/passrole.md": {"--account", "111122223333"},
 	} {
 		t.Run(page, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +43,15 @@ func testPage(t *testing.T, name string, accounts []string) {
 		t.Fatalf("%s has %d commands", name, len(tour))
 	}
 
-	home := t.TempDir()
+	// Workloads, which are other users if we are root, find the program there.
+	home, err := os.MkdirTemp("/var/tmp", "iamd-page-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	if err := os.Chmod(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	program := filepath.Join(home, "bin", "iamd")
 	if out, err := exec.Command("go", "build", "-o", program, "./cmd/iamd").CombinedOutput(); err != nil {
 		t.Fatalf("building iamd: %v\n%s", err, out)
