@@ -117,6 +117,9 @@ type Object struct {
 
 // Tagged is an object with tags, whose keys conditions name without regard to case.
 func Tagged[T any](tags []T, pair func(T) (key, value string)) Object {
+	if len(tags) == 0 {
+		return Object{}
+	}
 	o := Object{Tag: func(wanted string) (string, bool) {
 		for _, t := range tags {
 			if key, value := pair(t); strings.EqualFold(key, wanted) {

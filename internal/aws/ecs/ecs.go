@@ -158,16 +158,5 @@ func object(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	if tags == nil {
 		return service.Object{}
 	}
-	o := service.Object{Tag: func(key string) (string, bool) {
-		for _, t := range *tags {
-			if strings.EqualFold(t.Key, key) {
-				return t.Value, true
-			}
-		}
-		return "", false
-	}}
-	for _, t := range *tags {
-		o.TagKeys = append(o.TagKeys, t.Key)
-	}
-	return o
+	return service.Tagged(*tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
 }

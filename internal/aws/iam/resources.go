@@ -172,19 +172,5 @@ func object(state *store.Snapshot, action policy.Action, a arn.ARN) service.Obje
 }
 
 func tagged(tags []api.Tag) service.Object {
-	if len(tags) == 0 {
-		return service.Object{}
-	}
-	o := service.Object{Tag: func(key string) (string, bool) {
-		for _, t := range tags {
-			if strings.EqualFold(t.Key, key) {
-				return t.Value, true
-			}
-		}
-		return "", false
-	}}
-	for _, t := range tags {
-		o.TagKeys = append(o.TagKeys, t.Key)
-	}
-	return o
+	return service.Tagged(tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
 }

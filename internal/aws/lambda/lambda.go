@@ -202,14 +202,9 @@ func objectOf(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object 
 	if f == nil {
 		return service.Object{}
 	}
-	return service.Object{
-		Policy: f.Policies[n.qualifier],
-		Tag: func(key string) (string, bool) {
-			v, ok := f.Tags[key]
-			return v, ok
-		},
-		TagKeys: sorted(f.Tags),
-	}
+	o := service.Tagged(pairs(f.Tags), func(t service.KeyValue) (string, string) { return t.Key, t.Value })
+	o.Policy = f.Policies[n.qualifier]
+	return o
 }
 
 // Open prepares the directory: code that no version has, because a stop came between, goes.

@@ -205,22 +205,11 @@ func object(state *store.Snapshot, _ policy.Action, a arn.ARN) service.Object {
 	if o == nil || o.Management != a.Account() {
 		return on
 	}
+	if t := find(state, o, parts[len(parts)-1]); t != nil {
+		on = service.Tagged(*t.tags, func(t identity.Tag) (string, string) { return t.Key, t.Value })
+	}
 	if o.ResourcePolicy != nil {
 		on.Policy = o.ResourcePolicy.Document
-	}
-	if t := find(state, o, parts[len(parts)-1]); t != nil {
-		tags := *t.tags
-		on.Tag = func(key string) (string, bool) {
-			for _, t := range tags {
-				if strings.EqualFold(t.Key, key) {
-					return t.Value, true
-				}
-			}
-			return "", false
-		}
-		for _, t := range tags {
-			on.TagKeys = append(on.TagKeys, t.Key)
-		}
 	}
 	return on
 }

@@ -103,23 +103,6 @@ func (b *Bucket) shownVersion(id string) string {
 	return id
 }
 
-func (b *Bucket) tag(key string) (string, bool) {
-	for _, t := range b.Tags {
-		if strings.EqualFold(t.Key, key) {
-			return t.Value, true
-		}
-	}
-	return "", false
-}
-
-func (b *Bucket) tagKeys() []string {
-	keys := make([]string, len(b.Tags))
-	for i, t := range b.Tags {
-		keys[i] = t.Key
-	}
-	return keys
-}
-
 // owner is the owner of a bucket and of all objects in it.
 func owner(r store.Reader, account string) *api.Owner {
 	a := identity.Accounts.Get(r, account)

@@ -226,12 +226,13 @@ func resourceOf(state *store.Snapshot, action policy.Action, a arn.ARN) service.
 	if b == nil {
 		return service.Object{Missing: noSuchBucket(name)}
 	}
-	o := service.Object{Account: b.Account, Policy: b.InForce}
+	var o service.Object
+	if b.ABAC && key == "" {
+		o = service.Tagged(b.Tags, func(t data.Tag) (string, string) { return t.Key, t.Value })
+	}
+	o.Account, o.Policy = b.Account, b.InForce
 	if strings.HasSuffix(strings.ToLower(string(action)), "bucketpolicy") {
 		o.Mending = true // Get, Put, Delete: User Guide, "Bucket policies", of a policy that locks everyone out
-	}
-	if b.ABAC && key == "" {
-		o.Tag, o.TagKeys = b.tag, b.tagKeys()
 	}
 	return o
 }

@@ -48,23 +48,6 @@ var (
 
 func revisionKey(key string, version int64) string { return fmt.Sprintf("%s:%010d", key, version) }
 
-func (p *Parameter) tag(key string) (string, bool) {
-	for _, t := range p.Tags {
-		if strings.EqualFold(t.Key, key) {
-			return t.Value, true
-		}
-	}
-	return "", false
-}
-
-func (p *Parameter) tagKeys() []string {
-	keys := make([]string, len(p.Tags))
-	for i, t := range p.Tags {
-		keys[i] = t.Key
-	}
-	return keys
-}
-
 // labelsOf are the labels of a version, in order.
 func (p *Parameter) labelsOf(version int64) []string {
 	var labels []string

@@ -199,7 +199,7 @@ func (s *Service) object(state *store.Snapshot, action policy.Action, a arn.ARN)
 	if p == nil {
 		return service.Object{}
 	}
-	return service.Object{Tag: p.tag, TagKeys: p.tagKeys()}
+	return service.Tagged(p.Tags, func(t api.Tag) (string, string) { return t.Key, t.Value })
 }
 
 const resourceTag = "ssm:resourcetag/"
