@@ -65,11 +65,19 @@ func version(r store.Reader, n name, number string) *Version {
 	return versions.Get(r, versionKey(n, number))
 }
 
+// lookup is the function that is named, whatever the qualifier.
+func (n name) lookup(r store.Reader) (*Function, error) {
+	if f := functions.Get(r, n.key()); f != nil {
+		return f, nil
+	}
+	return nil, n.notFound()
+}
+
 // find is the function that is named and its version: that of the qualifier or, without, $LATEST.
 func find(r store.Reader, n name) (*Function, *Version, error) {
-	f := functions.Get(r, n.key())
-	if f == nil {
-		return nil, nil, n.notFound()
+	f, err := n.lookup(r)
+	if err != nil {
+		return nil, nil, err
 	}
 	number := n.qualifier
 	switch {
@@ -441,11 +449,10 @@ func checkRevision(asked, is string) error {
 }
 
 func (s *Service) updateFunctionCode(ctx context.Context, c *service.Call, in *api.UpdateFunctionCodeInput) (*api.UpdateFunctionCodeOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	if in.PublishTo != "" {
 		return nil, notHere("PublishTo", "capacity providers")
 	}
@@ -513,11 +520,10 @@ func (s *Service) updateFunctionCode(ctx context.Context, c *service.Call, in *a
 var errDryRun = errors.New("only asked")
 
 func (s *Service) updateFunctionConfiguration(ctx context.Context, c *service.Call, in *api.UpdateFunctionConfigurationInput) (*api.UpdateFunctionConfigurationOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	_, old, err := find(c.State, n)
 	if err != nil {
 		return nil, err
@@ -615,9 +621,9 @@ func (s *Service) deleteFunction(ctx context.Context, c *service.Call, in *api.D
 	var gone []string
 	err = s.DB.Update(ctx, func(tx *store.Tx) error {
 		gone = nil
-		f := functions.Get(tx, n.key())
-		if f == nil {
-			return n.with("").notFound()
+		f, err := n.with("").lookup(tx)
+		if err != nil {
+			return err
 		}
 		remove := func(key string, v *Version) {
 			gone = append(gone, v.Code.Hash)

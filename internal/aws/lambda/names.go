@@ -44,6 +44,12 @@ func parseName(c *service.Call, text, qualifier string) (name, error) {
 	return n, nil
 }
 
+// unqualified reads what a call says in FunctionName that is about all versions.
+func unqualified(c *service.Call, text string) (name, error) {
+	n, err := parseName(c, text, "")
+	return n.with(""), err
+}
+
 // parseARN reads the ARN of a function, a version or an alias.
 func parseARN(a arn.ARN) (name, bool) {
 	m := names.FindStringSubmatch(string(a))

@@ -250,9 +250,9 @@ func (s *Service) getPolicy(_ context.Context, c *service.Call, in *api.GetPolic
 	if err != nil {
 		return nil, err
 	}
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.with("").notFound()
+	f, err := n.with("").lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	kept := f.Policies[n.qualifier]
 	if kept.IsZero() {

@@ -34,8 +34,8 @@ func (s *Service) putFunctionConcurrency(ctx context.Context, c *service.Call, i
 	if err != nil {
 		return nil, err
 	}
-	if functions.Get(c.State, n.key()) == nil {
-		return nil, n.with(latest).notFound()
+	if _, err := n.with(latest).lookup(c.State); err != nil {
+		return nil, err
 	}
 	err = s.changeFunction(ctx, n, func(tx *store.Tx, f *Function) error {
 		if unreserved(tx, n.account, n.region, n.key())-*in.ReservedConcurrentExecutions < leastUnreserved {
@@ -62,9 +62,9 @@ func (s *Service) getFunctionConcurrency(_ context.Context, c *service.Call, in 
 	if err != nil {
 		return nil, err
 	}
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.notFound()
+	f, err := n.lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	return &api.GetFunctionConcurrencyOutput{ReservedConcurrentExecutions: f.Reserved}, nil
 }
@@ -144,9 +144,9 @@ func (s *Service) listTags(_ context.Context, c *service.Call, in *api.ListTagsI
 	if err != nil {
 		return nil, err
 	}
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.notFound()
+	f, err := n.lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	out := &api.ListTagsOutput{Tags: map[string]string{}}
 	maps.Copy(out.Tags, f.Tags)
@@ -337,14 +337,13 @@ func (s *Service) deleteFunctionEventInvokeConfig(ctx context.Context, c *servic
 }
 
 func (s *Service) listFunctionEventInvokeConfigs(_ context.Context, c *service.Call, in *api.ListFunctionEventInvokeConfigsInput) (*api.ListFunctionEventInvokeConfigsOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.notFound()
+	f, err := n.lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	out := &api.ListFunctionEventInvokeConfigsOutput{FunctionEventInvokeConfigs: []api.FunctionEventInvokeConfig{}}
 	all := make([]string, 0, len(f.Events))

@@ -40,11 +40,10 @@ func publish(tx *store.Tx, n name, f *Function, v *Version, description *string)
 }
 
 func (s *Service) publishVersion(ctx context.Context, c *service.Call, in *api.PublishVersionInput) (*api.PublishVersionOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	if in.PublishTo != "" {
 		return nil, notHere("PublishTo", "capacity providers")
 	}
@@ -87,13 +86,12 @@ func (s *Service) publishVersion(ctx context.Context, c *service.Call, in *api.P
 }
 
 func (s *Service) listVersionsByFunction(_ context.Context, c *service.Call, in *api.ListVersionsByFunctionInput) (*api.ListVersionsByFunctionOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
-	if functions.Get(c.State, n.key()) == nil {
-		return nil, n.notFound()
+	if _, err := n.lookup(c.State); err != nil {
+		return nil, err
 	}
 	after, err := readMarker(in.Marker)
 	if err != nil {
@@ -175,9 +173,9 @@ func (a *Alias) show(n name, alias string) *api.AliasConfiguration {
 // changeFunction changes what the versions of a function share.
 func (s *Service) changeFunction(ctx context.Context, n name, change func(*store.Tx, *Function) error) error {
 	return s.DB.Update(ctx, func(tx *store.Tx) error {
-		f := functions.Get(tx, n.key())
-		if f == nil {
-			return n.notFound()
+		f, err := n.lookup(tx)
+		if err != nil {
+			return err
 		}
 		if err := change(tx, f); err != nil {
 			return err
@@ -199,11 +197,10 @@ func weights(r *api.AliasRoutingConfiguration) map[string]float64 {
 }
 
 func (s *Service) createAlias(ctx context.Context, c *service.Call, in *api.CreateAliasInput) (*api.CreateAliasOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	a := &Alias{Version: in.FunctionVersion, Weights: weights(in.RoutingConfig), Description: in.Description, Revision: newRevision()}
 	err = s.changeFunction(ctx, n, func(tx *store.Tx, f *Function) error {
 		if err := a.check(tx, n); err != nil {
@@ -223,11 +220,10 @@ func (s *Service) createAlias(ctx context.Context, c *service.Call, in *api.Crea
 }
 
 func (s *Service) updateAlias(ctx context.Context, c *service.Call, in *api.UpdateAliasInput) (*api.UpdateAliasOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	var out api.UpdateAliasOutput
 	err = s.changeFunction(ctx, n, func(tx *store.Tx, f *Function) error {
 		a := f.Aliases[in.Name]
@@ -252,14 +248,13 @@ func (s *Service) updateAlias(ctx context.Context, c *service.Call, in *api.Upda
 }
 
 func (s *Service) getAlias(_ context.Context, c *service.Call, in *api.GetAliasInput) (*api.GetAliasOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.notFound()
+	f, err := n.lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	a := f.Aliases[in.Name]
 	if a == nil {
@@ -270,14 +265,13 @@ func (s *Service) getAlias(_ context.Context, c *service.Call, in *api.GetAliasI
 }
 
 func (s *Service) listAliases(_ context.Context, c *service.Call, in *api.ListAliasesInput) (*api.ListAliasesOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
-	f := functions.Get(c.State, n.key())
-	if f == nil {
-		return nil, n.notFound()
+	f, err := n.lookup(c.State)
+	if err != nil {
+		return nil, err
 	}
 	all := sorted(f.Aliases)
 	if in.FunctionVersion != "" {
@@ -297,11 +291,10 @@ func (s *Service) listAliases(_ context.Context, c *service.Call, in *api.ListAl
 }
 
 func (s *Service) deleteAlias(ctx context.Context, c *service.Call, in *api.DeleteAliasInput) (*api.DeleteAliasOutput, error) {
-	n, err := parseName(c, in.FunctionName, "")
+	n, err := unqualified(c, in.FunctionName)
 	if err != nil {
 		return nil, err
 	}
-	n.qualifier = ""
 	return &api.DeleteAliasOutput{}, s.changeFunction(ctx, n, func(_ *store.Tx, f *Function) error {
 		delete(f.Aliases, in.Name) // one that is not there is as good as deleted
 		delete(f.Policies, in.Name)
