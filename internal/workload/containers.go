@@ -101,7 +101,10 @@ type Container struct {
 // openEngine removes what an earlier life left in the engine, and sees to it that nothing
 // is left there of this one, however it ends.
 func (h *Host) openEngine() (err error) {
-	if h.Dir, err = filepath.Abs(h.Dir); err != nil {
+	if h.Dir, err = filepath.Abs(h.Dir); err == nil {
+		h.Dir, err = filepath.EvalSymlinks(h.Dir) // the same whatever way leads to it: the containers' label
+	}
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), networkWait)
@@ -109,8 +112,19 @@ func (h *Host) openEngine() (err error) {
 	if err := removeContainers(ctx, h.Engine, h.Dir); err != nil {
 		return fmt.Errorf("removing containers that were left: %w", err)
 	}
-	h.reaper, err = startReaper(h.Engine.Host(), h.Dir)
-	return err
+	if h.reaper, err = startReaper(h.Engine.Host(), h.Dir); err != nil {
+		return err
+	}
+	// What an engine cannot give is better known now than when the first task fails.
+	n, err := h.ShareNetwork(ctx, "start", "trial", nil)
+	if err == nil {
+		err = n.Close()
+	}
+	if err != nil {
+		h.closeEngine()
+		return fmt.Errorf("the engine at %s cannot hold a network for containers; it must be on this machine, in no container and no virtual machine: %w", h.Engine.Host(), err)
+	}
+	return nil
 }
 
 // closeEngine removes all containers.

@@ -300,6 +300,23 @@ func testContainers(t *testing.T, engine *docker.Client, image string) {
 	}
 }
 
+// An engine that does not reach the server's files is found out when the server starts.
+func TestEngineElsewhere(t *testing.T) {
+	e := enginetest.Start(t)
+	e.Elsewhere = true
+	engine, err := docker.Connect(t.Context(), e.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Host{Dir: filepath.Join(t.TempDir(), "workloads"), Engine: engine, Endpoint: http.NotFoundHandler()}
+	if err := h.Open(); err == nil || !strings.Contains(err.Error(), "it must be on this machine") || !strings.Contains(err.Error(), "bind source path does not exist") {
+		t.Errorf("opening the host: %v", err)
+	}
+	if n := e.Containers(); n != 0 {
+		t.Errorf("%d containers are left", n)
+	}
+}
+
 // What containers reach, and what they may do: a real engine's work.
 func TestContainersAreKeptToThemselves(t *testing.T) {
 	engine := enginetest.Real(t)

@@ -4,6 +4,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 )
@@ -38,12 +39,13 @@ func (*Execution) Kill()                 {}
 // Keep returns at once: there are no keepers here.
 func Keep() {}
 
-// Containers need Linux here, too: their network is one of its namespaces.
+// Containers need Linux here, too: we listen in a namespace of theirs.
+var errNoContainers = errors.New("containers are run where iamd and the engine are on the same machine, and its system is Linux")
 
 func receiveListeners(*net.UnixConn, []string) (map[string]net.Listener, error) {
-	return nil, ErrNoNamespaces
+	return nil, errNoContainers
 }
 
-func linked(string) ([]string, error) { return nil, ErrNoNamespaces }
+func linked(string) ([]string, error) { return nil, errNoContainers }
 
-func startReaper(string, string) (io.Closer, error) { return nil, ErrNoNamespaces }
+func startReaper(string, string) (io.Closer, error) { return nil, errNoContainers }

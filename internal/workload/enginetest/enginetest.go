@@ -39,6 +39,8 @@ type Engine struct {
 	Host    string // for docker.Connect
 	Version string // of the API that it speaks
 
+	Elsewhere bool // it sees none of this machine's files
+
 	mu         sync.Mutex
 	images     map[string]string // digests by name
 	pulled     []string
@@ -238,6 +240,10 @@ func (e *Engine) create(w http.ResponseWriter, r *http.Request) {
 	defer e.mu.Unlock()
 	if _, ok := e.images[strings.TrimSuffix(c.config.Image, ":latest")]; !ok {
 		refuse(w, http.StatusNotFound, "No such image: "+c.config.Image)
+		return
+	}
+	if len(c.config.HostConfig.Mounts) > 0 && e.Elsewhere {
+		refuse(w, http.StatusBadRequest, "invalid mount config for type \"bind\": bind source path does not exist: "+c.config.HostConfig.Mounts[0].Source)
 		return
 	}
 	if len(c.config.Entrypoint)+len(c.config.Cmd) == 0 {
