@@ -176,6 +176,7 @@ func (t *tour) instance() error {
 	if err != nil {
 		return err
 	}
+	request := t.lastRequest
 	invocation := &ssm.GetCommandInvocationInput{CommandId: sent.Command.CommandId, InstanceId: &second}
 	if err := t.until("the command has run", func() (bool, error) {
 		out, err := finn.ssm.GetCommandInvocation(t.ctx, invocation)
@@ -190,7 +191,11 @@ func (t *tour) instance() error {
 	if text := *ran.StandardOutputContent; !strings.Contains(text, "assumed-role/"+role+"/"+second) || !strings.Contains(text, "salaries.csv: AccessDenied") {
 		return fmt.Errorf("the command should have run as the role, and been refused the object, and says %q %q", text, aws.ToString(ran.StandardErrorContent))
 	}
-	t.tell("All that came of attaching the role: the session that EC2 began for the instance, what the agent called in it (those are the calls that AmazonSSMManagedInstanceCore is for), and what the command tried.")
+	t.tell("What came of finn's command: the agent took it on and answered, in the instance's session, with calls that AmazonSSMManagedInstanceCore is for.")
+	if err := t.traceOf(finn, request, func(n *audit.Node) bool { return n.Event == "ec2messages:SendReply" }); err != nil {
+		return err
+	}
+	t.tell("And what came of attaching the role: the session that EC2 began for the instance, in which the agent reported, and in which the command tried what the role does not allow.")
 	return t.traceOf(finn, attached, func(n *audit.Node) bool { return n.Event == "s3:GetObject" })
 }
 
