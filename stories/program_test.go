@@ -83,6 +83,16 @@ func TestTour(t *testing.T) {
 	}
 }
 
+// Where nothing runs the tour says so, and tells what can be told without.
+func TestTourWithoutWorkloads(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "--account", accountA, "--account", accountB)
+	out := s.iamd("tour", "ec2", "ecs", "pipeline")
+	if n := strings.Count(strings.Join(strings.Fields(out), " "), "workloads are off: start iamd with serve --workloads=process"); n < 3 || !strings.Contains(out, "What was told went as told: ") || !strings.Contains(out, "Left out here: the end of 3 stories.") {
+		t.Errorf("the tour says %d times that workloads are off:\n%s", n, out)
+	}
+}
+
 // A tour needs what it plays with.
 func TestTourWithoutASecondAccount(t *testing.T) {
 	t.Parallel()
