@@ -35,6 +35,9 @@ func (t *tour) play(wanted []story) error {
 	t.say("%s", t.paint("1", "A tour of AssumeRole and PassRole"))
 	t.tell("Two accounts, A (%s) and B (%s), on %s. Every step below is a call of the AWS SDK to that server, written as the aws command that makes it.",
 		t.a.account, t.b.account, t.target.endpoint)
+	if len(wanted) > 1 {
+		t.tell("One story alone is played by its name, as iamd tour %s; iamd tour --list has all names.", wanted[len(wanted)-1].name)
+	}
 	for i, s := range wanted {
 		t.title(fmt.Sprintf("%d. %s", i+1, s.title))
 		if err := s.tell(t); err != nil {
