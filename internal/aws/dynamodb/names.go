@@ -68,6 +68,18 @@ func owner(c *service.Call, in any) (account, region string, err error) {
 // tableNames are the tables that an input names, by name or ARN, and for operations on
 // what belongs to a table, its ARN.
 func tableNames(in any) []string {
+	switch in := in.(type) { // the calls on one item, of which there are many
+	case *api.GetItemInput:
+		return given(in.TableName)
+	case *api.PutItemInput:
+		return given(in.TableName)
+	case *api.UpdateItemInput:
+		return given(in.TableName)
+	case *api.DeleteItemInput:
+		return given(in.TableName)
+	case *api.QueryInput:
+		return given(in.TableName)
+	}
 	var names []string
 	var collect func(v reflect.Value)
 	collect = func(v reflect.Value) {
@@ -108,6 +120,13 @@ func tableNames(in any) []string {
 	}
 	collect(reflect.ValueOf(in))
 	return names
+}
+
+func given(name string) []string {
+	if name == "" {
+		return nil
+	}
+	return []string{name}
 }
 
 // named is the body of a call with tables by name where they are given by ARN. Items are
