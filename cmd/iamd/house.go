@@ -45,6 +45,7 @@ type house struct {
 	issuer  *outbound.Issuer
 	objects *data.DB          // nil in a cluster
 	engines *dynamodb.Engines // nil in a cluster
+	items   *dynamodb.Service
 
 	inside    *server.Inside
 	roles     *servicerole.Roles
@@ -300,6 +301,9 @@ func (h *house) Close() error {
 	}
 	if h.server != nil {
 		h.server.Close()
+	}
+	if h.items != nil {
+		h.items.Close()
 	}
 	if h.engines != nil {
 		errs = append(errs, h.engines.Close())

@@ -61,7 +61,8 @@ func services(h *house, s *settings) ([]*service.Service, error) {
 		all = append(all, buckets.AWS())
 	}
 	if h.engines != nil || len(s.behind.dynamodb) > 0 {
-		items := &dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines), Keyring: h.keyring}
+		items := &dynamodb.Service{DB: h.db, Engine: s.behind.engine(h.engines), Keyring: h.keyring, Log: h.log}
+		h.items = items
 		if h.engines != nil { // backups, too, are on this machine
 			items.Backups = filepath.Join(s.data, "dynamodb-backups")
 		}

@@ -236,6 +236,7 @@ type Server struct {
 	handler *server.Server
 	objects *data.DB
 	engines *dynamodbservice.Engines
+	items   *dynamodbservice.Service
 	// Roles are what services assume, and Workloads where they run what they run. A package
 	// whose tests run workloads calls workload.Keep first thing in TestMain.
 	Roles     *servicerole.Roles
@@ -400,8 +401,8 @@ func (s *Server) open() error {
 		}
 		(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: s.handler, Credentials: g.Credentials, Exec: g.Exec, Shell: shell, Now: s.Now}).Run(ctx)
 	}
-	tables := &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring, Backups: filepath.Join(s.Dir, "dynamodb-backups")}
-	if err := tables.Open(ctx); err != nil {
+	s.items = &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring, Backups: filepath.Join(s.Dir, "dynamodb-backups")}
+	if err := s.items.Open(ctx); err != nil {
 		return err
 	}
 	s.handler, err = server.New(server.Config{
@@ -414,8 +415,8 @@ func (s *Server) open() error {
 			(&organizationsservice.Service{DB: s.DB, NewRole: iamservice.NewOrganizationRole}).AWS(),
 			(&accessanalyzer.Service{Reference: lint.Reference()}).AWS(),
 			buckets.AWS(),
-			tables.AWS(),
-			tables.Streams(),
+			s.items.AWS(),
+			s.items.Streams(),
 			(&ec2service.Service{DB: s.DB, Machines: s.Machines}).AWS(),
 			s.pipelines.AWS(),
 			s.builds.AWS(),
@@ -458,6 +459,7 @@ func (s *Server) close() error {
 	s.Workloads.Close()
 	s.Functions.Close()
 	s.handler.Close()
+	s.items.Close()
 	for _, close := range []func() error{s.engines.Close, s.audit.Close, s.reasons.Close, s.objects.Close, s.DB.Close} {
 		if err := close(); err != nil {
 			return err

@@ -28,11 +28,11 @@ import (
 // through the engine into a file, and what the table was. A backup is there when its record is
 // in the store, which comes after the file is whole and on the disk; a file without a
 // record is what a server left that was killed, and goes at the next start. A table that is
-// being restored is marked in the store before the engine makes it; one that still is at the
-// start is half a table, and goes, too.
+// being restored is marked in the store before the engine makes it, and nobody uses it until
+// it is whole; one that still is at the start is half a table, and is made from the beginning.
 //
-// A call is answered when the backup, or the table, is there. As in AWS, items that are
-// written while a backup is made may be in it or not.
+// CreateBackup is answered when the backup is there. As in AWS, items that are written while
+// it is made may be in it or not.
 
 // A Backup is what iamd keeps of a backup beside the file of its items.
 type Backup struct {
@@ -40,6 +40,12 @@ type Backup struct {
 	Create      api.CreateTableInput // makes the table
 	Items       int64
 	Sum         string // of the file, SHA-256
+}
+
+// A Restore is a table that is being made from a backup.
+type Restore struct {
+	Backup string // ARN
+	Create api.CreateTableInput
 }
 
 var backups = store.NewTable[Backup]("dynamodb-backups") // by backupKey
@@ -62,26 +68,15 @@ func errNoBackups() error {
 	return &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd keeps no backups in a cluster: they are files of one machine."}
 }
 
-// Open removes what a server left unfinished that was killed: files of backups that are not
-// there, and tables that were being restored.
+// Open removes the files of backups that are not there, which a killed server left, and goes
+// on with its restores. It comes before the first call, and Close, which ends what goes on,
+// after the last.
 func (s *Service) Open(ctx context.Context) error {
 	if s.Backups == "" {
 		return nil
 	}
 	if err := os.MkdirAll(s.Backups, 0o700); err != nil { // now, so that it can be hidden from the engines
 		return err
-	}
-	var unfinished []string
-	for key, t := range tables.All(s.DB.View(), "") {
-		if t.Restoring {
-			unfinished = append(unfinished, key)
-		}
-	}
-	for _, key := range unfinished {
-		part := strings.SplitN(key, "/", 3)
-		if err := s.unmake(ctx, arn.New("aws", "dynamodb", part[1], part[0], "table/"+part[2])); err != nil && ctx.Err() != nil {
-			return err // without an engine the table is not there for anyone; the next start tries again
-		}
 	}
 	files, err := filepath.Glob(filepath.Join(s.Backups, "*", "*", "*"))
 	if err != nil {
@@ -98,7 +93,86 @@ func (s *Service) Open(ctx context.Context) error {
 			}
 		}
 	}
+	s.stopping, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for key, t := range tables.All(s.DB.View(), "") {
+		if t.Restoring != nil {
+			part := strings.SplitN(key, "/", 3)
+			table := arn.New("aws", "dynamodb", part[1], part[0], "table/"+part[2])
+			done, _ := s.make(table, true)
+			s.restore(table, t.Restoring, done, true)
+		}
+	}
 	return nil
+}
+
+// Close stops the restores that go on, and waits for them. The next start makes their tables
+// from the beginning.
+func (s *Service) Close() {
+	if s.stop != nil {
+		s.stop()
+	}
+	s.work.Wait()
+}
+
+// restore makes a table whole in the background, and removes one of which that cannot be done.
+// again says that what there is of it is left from before.
+func (s *Service) restore(table arn.ARN, r *Restore, done func(), again bool) {
+	s.work.Go(func() {
+		defer done()
+		err := s.restored(s.stopping, table, r, again)
+		if err != nil && s.stopping.Err() == nil {
+			err = errors.Join(err, s.unmake(s.stopping, table))
+			if s.Log != nil {
+				s.Log.Error("a table could not be restored", "table", string(table), "backup", r.Backup, "error", err)
+			}
+		}
+	})
+}
+
+func (s *Service) restored(ctx context.Context, table arn.ARN, r *Restore, again bool) error {
+	f, err := s.backupItems(arn.ARN(r.Backup))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if again {
+		if err := s.removed(ctx, table); err != nil {
+			return err
+		}
+		if err := s.create(ctx, table, &r.Create); err != nil {
+			return err
+		}
+	}
+	if err := s.fill(ctx, table, f); err != nil {
+		return err
+	}
+	return s.DB.Update(ctx, func(tx *store.Tx) error {
+		tables.Put(tx, tableKey(table), &Table{})
+		return nil
+	})
+}
+
+// backupItems opens the file of a backup's items, which is what was written.
+func (s *Service) backupItems(a arn.ARN) (*os.File, error) {
+	b := backups.Get(s.DB.View(), backupKey(a))
+	if b == nil {
+		return nil, noBackup(string(a))
+	}
+	f, err := os.Open(s.backupFile(a))
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.New()
+	if _, err = io.Copy(sum, f); err == nil && hex.EncodeToString(sum.Sum(nil)) != b.Sum {
+		err = fmt.Errorf("the file of backup %s is not what was written", a)
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // engineTable is a table as the engine describes it.
@@ -155,18 +229,18 @@ func (s *Service) createBackup(ctx context.Context, c *service.Call, in *api.Cre
 		return nil, err
 	}
 	if err := s.writeItems(ctx, table, file, b); err != nil {
-		return nil, errors.Join(err, removed(file))
+		return nil, errors.Join(err, removeFile(file))
 	}
 	if err := s.DB.Update(ctx, func(tx *store.Tx) error {
 		backups.Put(tx, backupKey(a), b)
 		return nil
 	}); err != nil {
-		return nil, errors.Join(err, removed(file))
+		return nil, errors.Join(err, removeFile(file))
 	}
 	return &api.CreateBackupOutput{BackupDetails: b.Description.BackupDetails}, nil
 }
 
-func removed(file string) error {
+func removeFile(file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -314,7 +388,7 @@ func (s *Service) deleteBackup(ctx context.Context, _ *service.Call, in *api.Del
 		return nil, err
 	}
 	b.Description.BackupDetails.BackupStatus = "DELETED"
-	return &api.DeleteBackupOutput{BackupDescription: &b.Description}, removed(s.backupFile(a))
+	return &api.DeleteBackupOutput{BackupDescription: &b.Description}, removeFile(s.backupFile(a))
 }
 
 const mostBackups = 100 // in one answer
@@ -355,6 +429,7 @@ func (s *Service) listBackups(_ context.Context, c *service.Call, in *api.ListBa
 	return out, nil
 }
 
+// restoreTableFromBackup makes a table, which is filled in the background.
 func (s *Service) restoreTableFromBackup(ctx context.Context, c *service.Call, in *api.RestoreTableFromBackupInput) (*api.RestoreTableFromBackupOutput, error) {
 	if s.Backups == "" {
 		return nil, errNoBackups()
@@ -369,51 +444,49 @@ func (s *Service) restoreTableFromBackup(ctx context.Context, c *service.Call, i
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.backupFile(from))
+	f, err := s.backupItems(from)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return nil, err
-	}
-	if hex.EncodeToString(sum.Sum(nil)) != b.Sum {
-		return nil, fmt.Errorf("the file of backup %s is not what was written", from)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, err
-	}
-
+	f.Close()
 	target := arn.ARN(tableARN(c, in.TargetTableName))
 	done, ok := s.make(target, true)
 	if !ok {
 		return nil, api.TableInUse("Table is being created: %s", in.TargetTableName)
 	}
-	defer done()
+	r := &Restore{Backup: in.BackupArn, Create: *create}
+	t, err := s.begin(ctx, target, r)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	s.restore(target, r, done, false)
+	t.TableStatus = "CREATING"
+	t.RestoreSummary = &api.RestoreSummary{SourceBackupArn: in.BackupArn, SourceTableArn: b.Description.SourceTableDetails.TableArn, RestoreDateTime: c.Time.UTC(), RestoreInProgress: true}
+	return &api.RestoreTableFromBackupOutput{TableDescription: t}, nil
+}
+
+// begin marks a table that is to be restored, and makes it, empty.
+func (s *Service) begin(ctx context.Context, target arn.ARN, r *Restore) (*api.TableDescription, error) {
 	if there, err := s.exists(ctx, target); err != nil {
 		return nil, err
 	} else if there {
-		return nil, api.TableAlreadyExists("Table already exists: %s", in.TargetTableName)
+		return nil, api.TableAlreadyExists("Table already exists: %s", r.Create.TableName)
 	}
 	if err := s.DB.Update(ctx, func(tx *store.Tx) error {
-		tables.Put(tx, tableKey(target), &Table{Restoring: true})
+		tables.Put(tx, tableKey(target), &Table{Restoring: r})
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	if err := s.fill(ctx, target, create, f); err != nil {
-		return nil, errors.Join(err, s.unmake(ctx, target))
+	err := s.create(ctx, target, &r.Create)
+	if err == nil {
+		var t *api.TableDescription
+		if t, err = s.engineTable(ctx, target); err == nil {
+			return t, nil
+		}
 	}
-	t, err := s.engineTable(ctx, target)
-	if err != nil {
-		return nil, errors.Join(err, s.unmake(ctx, target))
-	}
-	t.RestoreSummary = &api.RestoreSummary{SourceBackupArn: in.BackupArn, SourceTableArn: b.Description.SourceTableDetails.TableArn, RestoreDateTime: c.Time.UTC()}
-	return &api.RestoreTableFromBackupOutput{TableDescription: t}, s.DB.Update(ctx, func(tx *store.Tx) error {
-		tables.Put(tx, tableKey(target), &Table{})
-		return nil
-	})
+	return nil, errors.Join(err, s.unmake(ctx, target))
 }
 
 // restoredAs makes the table of a backup as the caller wants it.
@@ -497,11 +570,14 @@ const (
 	restorePoll = 20 * time.Millisecond
 )
 
-// fill makes a table and writes the items of a backup into it.
-func (s *Service) fill(ctx context.Context, table arn.ARN, create *api.CreateTableInput, items io.Reader) error {
-	if _, err := s.send(ctx, table.Account(), table.Region(), api.Model, "CreateTable", wire.AppendJSON(nil, create, wire.JSONOptions{Wire: true})); err != nil {
-		return err
-	}
+// create has the engine make a table.
+func (s *Service) create(ctx context.Context, table arn.ARN, in *api.CreateTableInput) error {
+	_, err := s.send(ctx, table.Account(), table.Region(), api.Model, "CreateTable", wire.AppendJSON(nil, in, wire.JSONOptions{Wire: true}))
+	return err
+}
+
+// fill writes the items of a backup into a table, when that is there.
+func (s *Service) fill(ctx context.Context, table arn.ARN, items io.Reader) error {
 	for deadline := time.Now().Add(tableWait); ; time.Sleep(restorePoll) {
 		t, err := s.engineTable(ctx, table)
 		if err != nil {
@@ -563,14 +639,22 @@ func (s *Service) write(ctx context.Context, table arn.ARN, batch []json.RawMess
 
 // unmake removes a table that is not wholly restored.
 func (s *Service) unmake(ctx context.Context, table arn.ARN) error {
-	_, err := s.send(ctx, table.Account(), table.Region(), api.Model, "DeleteTable", wire.AppendJSON(nil, &api.DeleteTableInput{TableName: nameOf(string(table))}, wire.JSONOptions{Wire: true}))
-	if e, ok := err.(*wire.Error); err != nil && (!ok || e.Code != "ResourceNotFoundException") {
+	if err := s.removed(ctx, table); err != nil {
 		return err
 	}
 	return s.DB.Update(ctx, func(tx *store.Tx) error {
 		tables.Delete(tx, tableKey(table))
 		return nil
 	})
+}
+
+// removed has the engine delete a table, if it is there.
+func (s *Service) removed(ctx context.Context, table arn.ARN) error {
+	_, err := s.send(ctx, table.Account(), table.Region(), api.Model, "DeleteTable", wire.AppendJSON(nil, &api.DeleteTableInput{TableName: nameOf(string(table))}, wire.JSONOptions{Wire: true}))
+	if e, ok := err.(*wire.Error); ok && e.Code == "ResourceNotFoundException" {
+		return nil
+	}
+	return err
 }
 
 // make begins to make a table, which only one call does at a time; done ends it. While one is

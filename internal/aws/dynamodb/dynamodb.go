@@ -29,6 +29,7 @@ package dynamodb
 import (
 	"context"
 	_ "embed"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -53,10 +54,14 @@ type Service struct {
 	Keyring *identity.Keyring
 	// Backups is the directory of the files of backups; "": there are none.
 	Backups string
+	Log     *slog.Logger // nil: nothing is logged
 
 	mu       sync.Mutex
 	making   map[string]bool // tables that are being made, by key, and whether they are restored
 	restores atomic.Int32    // how many of them are
+	work     sync.WaitGroup  // restores that go on
+	stop     context.CancelFunc
+	stopping context.Context // of what goes on; nil before Open
 }
 
 // An Engine carries out calls.

@@ -18,6 +18,12 @@ func RunningEngines(e *Engines) int {
 	return len(e.running)
 }
 
+// Wait waits for the restores that go on.
+func Wait(s *Service) { s.work.Wait() }
+
+// Stop has the restores end that go on, and does not wait for them.
+func Stop(s *Service) { s.stop() }
+
 // What the tests of parsing need.
 var (
 	AttributesIn = attributesIn

@@ -22,7 +22,7 @@ type Table struct {
 	Revision string            `json:",omitempty"` // of the policy
 	Streams  map[string]Stream `json:",omitempty"` // by "stream/LABEL"
 
-	Restoring bool `json:",omitempty"` // from a backup; a table that is so at the start is half a table
+	Restoring *Restore `json:",omitempty"` // until the table is whole
 }
 
 // A Policy is the resource-based policy of a table or a stream; zero when there is none.
