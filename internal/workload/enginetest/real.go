@@ -18,9 +18,13 @@ import (
 	"github.com/iamd-dev/iamd/internal/docker"
 )
 
-// Real is the machine's engine, which DOCKER_HOST names. Without one the test is skipped.
+// Real is the machine's engine, which DOCKER_HOST names. Without one, and with -short, the
+// test is skipped.
 func Real(t testing.TB) *docker.Client {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a container takes an engine a while")
+	}
 	engine, err := docker.Connect(t.Context(), os.Getenv("DOCKER_HOST"))
 	if err != nil {
 		t.Skip(err)
