@@ -7,8 +7,14 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	cloudformationtypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/codebuild"
+	codebuildtypes "github.com/aws/aws-sdk-go-v2/service/codebuild/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	dynamodbtypes "github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
@@ -132,11 +138,12 @@ func (t *tour) forbidden() error {
 	roleARN := fmt.Sprintf("arn:aws:iam::%s:role/%s", t.a.account, role)
 	app := fmt.Sprintf("arn:aws:iam::%s:role/app-*", t.a.account)
 
-	t.tell("A role that may do everything, and that Lambda may assume. Whoever can hand it to a function of their own is an administrator. eve may make functions, and pass the roles that are called app-*, to ECS tasks.")
-	if err := t.role(t.a, role, trustService("lambda.amazonaws.com"), allow(`"Action": "*"`, `"Resource": "*"`)); err != nil {
+	t.tell("A role that may do everything, and that four services may assume. Whoever can hand it to something of their own is an administrator. eve may make functions, tasks, builds and stacks, and pass the roles that are called app-*, to ECS tasks.")
+	trust := allow(`"Principal": {"Service": ["lambda.amazonaws.com", "ecs-tasks.amazonaws.com", "codebuild.amazonaws.com", "cloudformation.amazonaws.com"]}`, `"Action": "sts:AssumeRole"`)
+	if err := t.role(t.a, role, trust, allow(`"Action": "*"`, `"Resource": "*"`)); err != nil {
 		return err
 	}
-	eve, err := t.user(t.a, "A", "eve", policyOf(`{"Effect": "Allow", "Action": "lambda:*", "Resource": "*"}`, mayPass(app, "ecs-tasks.amazonaws.com")))
+	eve, err := t.user(t.a, "A", "eve", policyOf(`{"Effect": "Allow", "Action": ["lambda:*", "ecs:*", "codebuild:*", "cloudformation:*"], "Resource": "*"}`, mayPass(app, "ecs-tasks.amazonaws.com")))
 	if err != nil {
 		return err
 	}
@@ -152,7 +159,24 @@ func (t *tour) forbidden() error {
 	if err != nil {
 		return err
 	}
-	t.tell("The name was wrong. With a role that she may pass, the service is:")
+	task := &ecs.RegisterTaskDefinitionInput{Family: &function, TaskRoleArn: &roleARN, ContainerDefinitions: []ecstypes.ContainerDefinition{{
+		Name: aws.String("app"), Image: aws.String("any"), Memory: aws.Int32(128), Command: []string{"true"}}}}
+	if _, err := do(t, eve, eve.ecs.RegisterTaskDefinition, task, refusedBy(authz.IdentityPolicy)); err != nil {
+		return err
+	}
+	build := &codebuild.CreateProjectInput{Name: &function, ServiceRole: &roleARN,
+		Source:      &codebuildtypes.ProjectSource{Type: codebuildtypes.SourceTypeNoSource, Buildspec: aws.String("version: 0.2\nphases: {build: {commands: [id]}}\n")},
+		Artifacts:   &codebuildtypes.ProjectArtifacts{Type: codebuildtypes.ArtifactsTypeNoArtifacts},
+		Environment: &codebuildtypes.ProjectEnvironment{Type: codebuildtypes.EnvironmentTypeLinuxContainer, Image: aws.String("any"), ComputeType: codebuildtypes.ComputeTypeBuildGeneral1Small}}
+	if _, err := do(t, eve, eve.codebuild.CreateProject, build, refusedBy(authz.IdentityPolicy)); err != nil {
+		return err
+	}
+	stack := &cloudformation.CreateStackInput{StackName: &function, RoleARN: &roleARN, TemplateBody: aws.String("Resources: {Backdoor: {Type: AWS::IAM::User}}"),
+		Capabilities: []cloudformationtypes.Capability{cloudformationtypes.CapabilityCapabilityIam}}
+	if _, err := do(t, eve, eve.cloudformation.CreateStack, stack, refusedBy(authz.IdentityPolicy)); err != nil {
+		return err
+	}
+	t.tell("Each service asks for the pass, and the role's name is wrong for all of them. With a role that she may pass, the service is:")
 	appRole := "app-worker" + t.suffix
 	if err := t.role(t.a, appRole, trustService("lambda.amazonaws.com"), ""); err != nil {
 		return err
