@@ -379,7 +379,13 @@ func (c *Client) State(ctx context.Context, id string) (*State, error) {
 
 // Remove kills a container if it runs, and removes it with all that it wrote.
 func (c *Client) Remove(ctx context.Context, id string) error {
-	c.Kill(ctx, id) // Podman would wait for it to stop; that it does not run is as good
+	// Podman would wait for it to stop, and does not remove what is about to end. That it
+	// cannot be killed because it does not run is as good.
+	if c.Kill(ctx, id) == nil {
+		ending, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		c.Wait(ending, id)
+	}
 	return c.call(ctx, http.MethodDelete, "/containers/"+id, url.Values{"force": {"1"}, "v": {"1"}}, nil, nil)
 }
 

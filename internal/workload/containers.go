@@ -453,9 +453,6 @@ func (n *SharedNetwork) Close() error {
 	for _, l := range n.listeners {
 		l.Close()
 	}
-	if n.control != nil {
-		n.control.Close()
-	}
 	var err error
 	if n.holder != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), engineQuick)
@@ -463,6 +460,9 @@ func (n *SharedNetwork) Close() error {
 		if err = n.host.Engine.Remove(ctx, n.holder); docker.NotFound(err) {
 			err = nil
 		}
+	}
+	if n.control != nil {
+		n.control.Close()
 	}
 	if n.dir != "" {
 		err = errors.Join(err, os.RemoveAll(n.dir))

@@ -124,12 +124,21 @@ func reap() (int, error) {
 	io.Copy(io.Discard, os.Stdin) // until whoever started us is gone
 	ctx, cancel := context.WithTimeout(context.Background(), engineQuick)
 	defer cancel()
-	engine, err := docker.Connect(ctx, what.Host)
-	if err == nil {
-		err = removeContainers(ctx, engine, what.Dir)
+	for {
+		engine, err := docker.Connect(ctx, what.Host)
+		if err == nil {
+			err = removeContainers(ctx, engine, what.Dir)
+		}
+		if err == nil {
+			return 0, nil
+		}
+		select { // nobody comes after us, and an engine may be in the middle of noticing ends
+		case <-time.After(reapAgain):
+		case <-ctx.Done():
+			return cannotRun, fmt.Errorf("removing containers: %w", err)
+		}
 	}
-	if err != nil {
-		return cannotRun, fmt.Errorf("removing containers: %w", err)
-	}
-	return 0, nil
 }
+
+// reapAgain is how long a reaper waits before it tries again.
+const reapAgain = 500 * time.Millisecond

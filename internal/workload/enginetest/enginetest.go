@@ -332,6 +332,9 @@ func (c *container) serve(w http.ResponseWriter, r *http.Request, action string)
 		default:
 		}
 		c.signal(syscall.SIGKILL)
+		if c.holder != nil {
+			c.holder.Close()
+		}
 		w.WriteHeader(http.StatusNoContent)
 	case action == "json":
 		answer(w, http.StatusOK, map[string]any{"Id": c.id, "State": map[string]any{"ExitCode": c.code, "OOMKilled": false}})
