@@ -130,6 +130,10 @@ const outside = `
 	# of gopkg.in/yaml.v3, which is archived.
 	go.yaml.in/yaml/v3               aws/codebuild template
 
+	# JSON by tokens. encoding/json's reader boxes each of them; this one is what comes after
+	# it in the standard library (encoding/json/jsontext).
+	github.com/go-json-experiment/json  wire
+
 	# What identity providers sign.
 	github.com/go-jose/go-jose/v4    webidentity outbound awstest
 	github.com/russellhaering/goxmldsig  saml saml/samltest

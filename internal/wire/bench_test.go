@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	dynamodb "github.com/iamd-dev/iamd/internal/aws/dynamodb/api"
 	s3 "github.com/iamd-dev/iamd/internal/aws/s3/api"
 	sts "github.com/iamd-dev/iamd/internal/aws/sts/api"
 	"github.com/iamd-dev/iamd/internal/wire"
@@ -70,6 +71,18 @@ func BenchmarkRouteDecodeGetObject(b *testing.B) {
 			b.Fatal(err)
 		}
 		if err := wire.Decode(s3.Model, op, r, nil, new(s3.GetObjectInput)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadGetItem(b *testing.B) {
+	body := []byte(`{"TableName":"music","Key":{"artist":{"S":"Miles Davis"},"year":{"N":"1959"}},"ConsistentRead":true,"ProjectionExpression":"#t","ExpressionAttributeNames":{"#t":"title"}}`)
+	op := dynamodb.Model.Operation("GetItem")
+	r := httptest.NewRequest("POST", "/", strings.NewReader(""))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := wire.Read(dynamodb.Model, op, r, body, new(dynamodb.GetItemInput)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -261,9 +260,8 @@ func ReadAnswer(m *Model, body []byte, out any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(body))}
-	d.UseNumber()
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+	d := &jsonReader{}
+	if !d.begin(body) {
 		return errors.New("an answer is no object")
 	}
 	v := reflect.ValueOf(out).Elem()

@@ -1,13 +1,15 @@
 package wire
 
 import (
-	"encoding/json"
+	"bytes"
 	"math"
 	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The JSON protocols: the operation is in X-Amz-Target, input and output are JSON objects.
@@ -49,10 +51,23 @@ const maxJSONDepth = 48
 // A jsonReader reads one document into structs. Members that the model does not have are
 // passed over, as AWS does; a member given twice is refused.
 type jsonReader struct {
-	*json.Decoder
+	jsontext.Decoder
 	faults faults
 	depth  int
 	record bool // names and times are those of records
+}
+
+// begin begins to read a document, and reports whether it is an object.
+func (d *jsonReader) begin(document []byte) bool {
+	d.Reset(bytes.NewBuffer(document), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	token, err := d.ReadToken()
+	return err == nil && token.Kind() == '{'
+}
+
+// more reports whether the list or object has another member.
+func (d *jsonReader) more() bool {
+	kind := d.PeekKind()
+	return kind != '}' && kind != ']' && kind != 0
 }
 
 // structure reads the members of an object up to its end.
@@ -62,7 +77,7 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 	}
 	defer func() { d.depth-- }()
 	var seen, given fieldSet
-	for d.More() {
+	for d.more() {
 		name, err := d.name()
 		if err != nil {
 			return err
@@ -90,7 +105,7 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 			seen.add(i)
 		}
 	}
-	if _, err := d.Token(); err != nil {
+	if _, err := d.ReadToken(); err != nil {
 		return serialization("The document has no end.")
 	}
 	for i := range p.fields {
@@ -123,40 +138,29 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 
 // name reads the name of a member.
 func (d *jsonReader) name() (string, error) {
-	token, err := d.Token()
-	name, ok := token.(string)
-	if err != nil || !ok {
+	token, err := d.ReadToken()
+	if err != nil || token.Kind() != '"' {
 		return "", serialization("A member's name was expected.")
 	}
-	return name, nil
+	return token.String(), nil
 }
 
-// skip passes over a value. Nesting costs a count and no stack.
+// skip passes over a value.
 func (d *jsonReader) skip() error {
-	for depth := 0; ; {
-		token, err := d.Token()
-		if err != nil {
-			return serialization("A value was expected.")
-		}
-		switch token {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == 0 {
-			return nil
-		}
+	if err := d.SkipValue(); err != nil {
+		return serialization("A value was expected.")
 	}
+	return nil
 }
 
 // value reads a value. null is an absent one.
 func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool, err error) {
-	token, err := d.Token()
+	token, err := d.ReadToken()
 	if err != nil {
 		return false, serialization("A value was expected.")
 	}
-	if token == nil {
+	kind := token.Kind()
+	if kind == 'n' {
 		return false, nil
 	}
 	if t.pointer {
@@ -168,16 +172,16 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 	}
 	switch t.kind {
 	case kindStruct:
-		if token != json.Delim('{') {
+		if kind != '{' {
 			return wrong()
 		}
 		return true, d.structure(t.plan, v, path)
 	case kindList:
-		if token != json.Delim('[') {
+		if kind != '[' {
 			return wrong()
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-		for d.More() {
+		for d.more() {
 			e := reflect.New(v.Type().Elem()).Elem()
 			present, err := d.value(t.elem, e, &trail{path.up, path.label, uint64(v.Len() + 1), "member"})
 			if err != nil {
@@ -189,11 +193,11 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 			v.Set(reflect.Append(v, e))
 		}
 	case kindMap:
-		if token != json.Delim('{') {
+		if kind != '{' {
 			return wrong()
 		}
 		v.Set(reflect.MakeMap(v.Type()))
-		for d.More() {
+		for d.more() {
 			key, err := d.name()
 			if err != nil {
 				return false, err
@@ -213,8 +217,8 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 			v.SetMapIndex(k, e)
 		}
 	default:
-		if text, ok := token.(string); ok && d.record && t.kind == kindTime {
-			at, err := time.Parse(recordTime, text)
+		if kind == '"' && d.record && t.kind == kindTime {
+			at, err := time.Parse(recordTime, token.String())
 			if err != nil {
 				return wrong()
 			}
@@ -226,16 +230,17 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 		}
 		return true, nil
 	}
-	if _, err := d.Token(); err != nil { // the end of a list or map
+	if _, err := d.ReadToken(); err != nil { // the end of a list or map
 		return false, serialization("The document has no end.")
 	}
 	return true, nil
 }
 
 // setJSON reads a scalar from a token: nothing is turned from one type into another.
-func setJSON(t *value, v reflect.Value, token json.Token) bool {
-	switch x := token.(type) {
-	case string:
+func setJSON(t *value, v reflect.Value, token jsontext.Token) bool {
+	switch token.Kind() {
+	case '"':
+		x := token.String()
 		switch t.kind {
 		case kindString, kindBlob:
 			return setScalar(t, v, x)
@@ -254,17 +259,18 @@ func setJSON(t *value, v reflect.Value, token json.Token) bool {
 			}
 			return true
 		}
-	case json.Number:
+	case '0':
+		x := token.String()
 		switch t.kind {
 		case kindInt:
-			if n, err := strconv.ParseFloat(x.String(), 64); err == nil && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
+			if n, err := strconv.ParseFloat(x, 64); err == nil && n == math.Trunc(n) && math.Abs(n) < 1<<53 {
 				return setScalar(t, v, strconv.FormatFloat(n, 'f', -1, 64)) // 1.0 and 1e3 are integers
 			}
-			return setScalar(t, v, x.String())
+			return setScalar(t, v, x)
 		case kindFloat:
-			return setScalar(t, v, x.String())
+			return setScalar(t, v, x)
 		case kindTime:
-			n, err := x.Float64()
+			n, err := strconv.ParseFloat(x, 64)
 			if err != nil || math.Abs(n) > 2e11 {
 				return false
 			}
@@ -272,9 +278,9 @@ func setJSON(t *value, v reflect.Value, token json.Token) bool {
 			v.Set(reflect.ValueOf(tm))
 			return lawful(tm)
 		}
-	case bool:
+	case 't', 'f':
 		if t.kind == kindBool {
-			v.SetBool(x)
+			v.SetBool(token.Bool())
 			return true
 		}
 	}

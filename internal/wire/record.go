@@ -1,9 +1,7 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"math"
 	"reflect"
 	"strconv"
@@ -41,9 +39,8 @@ func AppendJSON(dst []byte, v any, opt JSONOptions) []byte {
 // have are passed over. It is an error if what is there is not of the member's type,
 // or if a member is missing that records have, or is none that a request could have had.
 func ReadRecord(record []byte, in any) error {
-	d := &jsonReader{Decoder: json.NewDecoder(bytes.NewReader(record)), record: true}
-	d.UseNumber()
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
+	d := &jsonReader{record: true}
+	if !d.begin(record) {
 		return serialization("The parameters of a record are an object.")
 	}
 	v := reflect.ValueOf(in).Elem()

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -143,16 +142,13 @@ func (d *jsonReader) document(body []byte, p *plan, s reflect.Value) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		body = []byte("{}")
 	}
-	d.Decoder = json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	token, err := d.Token()
-	if err != nil || token != json.Delim('{') {
+	if !d.begin(body) {
 		return serialization("Start of structure or map found where not expected.")
 	}
 	if err := d.structure(p, s, nil); err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return serialization("Unexpected text after the document.")
 	}
 	return nil
