@@ -83,7 +83,7 @@ func (u *upstreamSettings) check() (upstreams, error) {
 func (u *upstreams) engine(engines *dynamodb.Engines) func(context.Context, string, string) (dynamodb.Engine, error) {
 	return func(ctx context.Context, account, region string) (dynamodb.Engine, error) {
 		if up := u.dynamodb[account]; up != nil {
-			return up, nil
+			return dynamodb.Remote{Do: up.Do}, nil
 		}
 		if engines == nil {
 			return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd has no DynamoDB for this account here: name one with --upstreams-dynamodb."}

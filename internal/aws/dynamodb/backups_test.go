@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,12 +25,12 @@ type watched struct {
 	before func(op string) error
 }
 
-func (w watched) Do(r *http.Request) (*http.Response, error) {
-	_, op, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+func (w watched) Call(ctx context.Context, target string, body []byte) (int, []byte, error) {
+	_, op, _ := strings.Cut(target, ".")
 	if err := w.before(op); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return w.Engine.Do(r)
+	return w.Engine.Call(ctx, target, body)
 }
 
 // A keeper is a service with its engine and backups, called without a server.

@@ -1,7 +1,6 @@
 package dynamodb_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -85,36 +84,39 @@ func TestPermittedCallsGetTheEnginesAnswers(t *testing.T) {
 
 	for line := range strings.Lines(strings.TrimSpace(calls)) {
 		op, body, _ := strings.Cut(strings.TrimSpace(line), " ")
-		request := func(url string) *http.Request {
-			r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.Header.Set("X-Amz-Target", "DynamoDB_20120810."+op)
-			r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-			return r
+		status, document, err := engine.Call(t.Context(), "DynamoDB_20120810."+op, []byte(body))
+		if err != nil {
+			t.Fatal(err)
 		}
-		direct := answered(t, engine.Do, request("http://engine/"))
-		through := request(s.URL + "/")
-		signer.Sign(through, sigv4.Hash([]byte(body)), time.Now())
-		if got := answered(t, http.DefaultClient.Do, through); got != direct {
+		direct := shown(t, status, document)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Amz-Target", "DynamoDB_20120810."+op)
+		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
+		signer.Sign(r, sigv4.Hash([]byte(body)), time.Now())
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		document, err = io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := shown(t, resp.StatusCode, document); got != direct {
 			t.Errorf("%s %s\nthrough iamd: %s\nthe engine:   %s", op, body, got, direct)
+		}
+		if got := resp.Header.Get("Content-Type"); got != "application/x-amz-json-1.0" {
+			t.Errorf("%s %s\nthe answer's type is %s", op, body, got)
 		}
 	}
 }
 
-// answered is status and body of an answer.
-func answered(t *testing.T, do func(*http.Request) (*http.Response, error), r *http.Request) string {
+// shown is status and body of an answer.
+func shown(t *testing.T, status int, body []byte) string {
 	t.Helper()
-	resp, err := do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var document any
 	if err := json.Unmarshal(own.ReplaceAll(body, []byte(`"$1":0`)), &document); err != nil {
 		t.Fatalf("%s: %v", body, err)
@@ -123,7 +125,7 @@ func answered(t *testing.T, do func(*http.Request) (*http.Response, error), r *h
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fmt.Sprintf("%d %s %s", resp.StatusCode, resp.Header.Get("Content-Type"), sorted)
+	return fmt.Sprintf("%d %s", status, sorted)
 }
 
 // An engine that dies is started again, with everything that it had answered for.
@@ -136,19 +138,8 @@ func TestEngineThatDiesIsStartedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := http.NewRequest(http.MethodPost, "http://engine/", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("X-Amz-Target", "DynamoDB_20120810."+op)
-		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-		resp, err := engine.Do(r)
-		if err != nil {
-			return "", err
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		return string(b), err
+		_, document, err := engine.Call(t.Context(), "DynamoDB_20120810."+op, []byte(body))
+		return string(document), err
 	}
 	if _, err := do("CreateTable", `{"TableName":"music","AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],"KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST"}`); err != nil {
 		t.Fatal(err)
@@ -176,14 +167,8 @@ func TestAccountHasEnginesOfSomeRegionsAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := http.NewRequest(http.MethodPost, "http://engine/", strings.NewReader("{}"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("X-Amz-Target", "DynamoDB_20120810.ListTables")
-		r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-		if got := answered(t, engine.Do, r); !strings.HasPrefix(got, "200 ") {
-			t.Errorf("%s: %s", region, got)
+		if status, document, err := engine.Call(t.Context(), "DynamoDB_20120810.ListTables", []byte("{}")); err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d %s, %v", region, status, document, err)
 		}
 	}
 	list("444455556666", "us-east-1")

@@ -30,7 +30,6 @@ import (
 	"context"
 	_ "embed"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,12 +61,6 @@ type Service struct {
 	work     sync.WaitGroup  // restores that go on
 	stop     context.CancelFunc
 	stopping context.Context // of what goes on; nil before Open
-}
-
-// An Engine carries out calls.
-type Engine interface {
-	// Do sends a request to the engine; URL and host are the engine's affair.
-	Do(*http.Request) (*http.Response, error)
 }
 
 //go:embed declined.txt

@@ -83,9 +83,6 @@ func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, e
 		return nil, &wire.Error{Code: "NotImplemented", Status: 501, Message: "iamd has no DynamoDB engine: install dynoxide with scripts/install-dynoxide " +
 			"or name it with --dynamodb-engine."}
 	}
-	if !validRegion.MatchString(region) { // it becomes a directory's name
-		return nil, api.Validation("%s is not a region", region)
-	}
 	key := account + "/" + region
 	e.mu.Lock()
 	if e.closed {
@@ -93,6 +90,10 @@ func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, e
 		return nil, errors.New("the engines are stopped")
 	}
 	x := e.running[key]
+	if x == nil && !validRegion.MatchString(region) { // it becomes a directory's name
+		e.mu.Unlock()
+		return nil, api.Validation("%s is not a region", region)
+	}
 	if x == nil || x.dead() {
 		x = &embedded{ready: make(chan struct{})}
 		if e.running == nil {

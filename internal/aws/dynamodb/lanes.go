@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
+	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -22,61 +23,112 @@ type lanes struct {
 
 type lane struct {
 	net.Conn
-	in *bufio.Reader
+	raw   syscall.RawConn
+	in    *bufio.Reader
+	out   []byte    // of the request, kept for the next one
+	until time.Time // the deadline
 }
 
 const (
 	mostIdle   = 128
-	engineWait = time.Minute // longest that an engine may take for a call
+	mostKept   = 64 << 10    // of the room of a request
+	engineWait = time.Minute // longest that an engine may take for a call, and at least half of that
 )
 
 func newLanes(dial func(context.Context) (net.Conn, error)) *lanes {
 	return &lanes{dial: dial, idle: make(chan *lane, mostIdle)}
 }
 
-// Do sends a request and reads its answer. A call whose connection breaks may have been
-// carried out or not: it is not made again.
-func (l *lanes) Do(r *http.Request) (*http.Response, error) {
-	ctx := r.Context()
-	// The engine wants a signature and reads none.
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=iamd/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0")
-	r.Header.Set("X-Amz-Date", "20260101T000000Z")
+// Call has the engine carry out a call. One whose connection breaks may have been carried
+// out or not: it is not made again.
+func (l *lanes) Call(ctx context.Context, target string, body []byte) (status int, document []byte, err error) {
 	x, err := l.take(ctx)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	x.SetDeadline(time.Now().Add(engineWait))
+	if now := time.Now(); x.until.Sub(now) < engineWait/2 {
+		x.until = now.Add(engineWait)
+		x.SetDeadline(x.until)
+	}
 	release := context.AfterFunc(ctx, func() { x.SetDeadline(time.Unix(1, 0)) })
-	resp, err := x.exchange(r)
-	if !release() || err != nil || resp.Close {
+	status, document, last, err := x.exchange(target, body)
+	if !release() || err != nil || last {
 		x.Close()
 	} else {
 		l.put(x)
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, ctx.Err()
+		err = ctx.Err()
 	}
-	return resp, err
+	return status, document, err
 }
 
-func (x *lane) exchange(r *http.Request) (*http.Response, error) {
-	if err := r.Write(x); err != nil {
-		return nil, err
+// exchange sends a request and reads the answer; last tells that the engine closes the connection.
+func (x *lane) exchange(target string, body []byte) (status int, document []byte, last bool, err error) {
+	// The engine wants a signature and reads none.
+	b := append(x.out[:0], "POST / HTTP/1.1\r\nHost: engine\r\nContent-Type: application/x-amz-json-1.0\r\n"+
+		"Authorization: AWS4-HMAC-SHA256 Credential=iamd/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0\r\n"+
+		"X-Amz-Date: 20260101T000000Z\r\nX-Amz-Target: "...)
+	b = append(append(b, target...), "\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n\r\n"...)
+	b = append(b, body...)
+	if x.out = b; cap(b) > mostKept {
+		x.out = nil
 	}
-	resp, err := http.ReadResponse(x.in, r)
+	if _, err := x.Write(b); err != nil {
+		return 0, nil, false, err
+	}
+	return readAnswer(x.in)
+}
+
+// readAnswer reads an answer of HTTP/1.1 as far as engines go: each tells the length of its body.
+func readAnswer(in *bufio.Reader) (status int, document []byte, last bool, err error) {
+	line, err := in.ReadSlice('\n')
 	if err != nil {
-		return nil, err
+		return 0, nil, false, err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer+1))
-	if err != nil {
-		return nil, err
+	version, rest, _ := bytes.Cut(bytes.TrimRight(line, "\r\n"), []byte(" "))
+	code, _, _ := bytes.Cut(rest, []byte(" "))
+	if status, err = strconv.Atoi(string(code)); err != nil || string(version) != "HTTP/1.1" || status < 200 || status > 599 {
+		return 0, nil, false, fmt.Errorf("an answer begins with %.40q", line)
 	}
-	if len(body) > largestAnswer {
-		return nil, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
+	length := int64(-1)
+	for read := 0; ; {
+		if line, err = in.ReadSlice('\n'); err != nil {
+			return 0, nil, false, err
+		}
+		if read += len(line); read > in.Size() {
+			return 0, nil, false, errors.New("an answer has headers without end")
+		}
+		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
+			break
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimSpace(value)
+		switch {
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			n, err := strconv.ParseUint(string(value), 10, 31)
+			if err != nil || length >= 0 {
+				return 0, nil, false, fmt.Errorf("an answer has the length %.20q", value)
+			}
+			length = int64(n)
+		case bytes.EqualFold(name, []byte("Connection")):
+			last = last || bytes.EqualFold(value, []byte("close"))
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			return 0, nil, false, fmt.Errorf("an answer is encoded as %.20q", value)
+		}
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
+	switch {
+	case length < 0:
+		return 0, nil, false, errors.New("an answer has no length")
+	case length > largestAnswer:
+		return 0, nil, false, fmt.Errorf("the answer has more than %d bytes", largestAnswer)
+	}
+	document = make([]byte, length)
+	if _, err := io.ReadFull(in, document); err != nil {
+		return 0, nil, false, err
+	}
+	return status, document, last, nil
 }
 
 // take is a connection that nobody uses: an old one that the engine has not closed, or a new one.
@@ -95,7 +147,17 @@ func (l *lanes) take(ctx context.Context) (*lane, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &lane{conn, bufio.NewReader(conn)}, nil
+		tcp, ok := conn.(*net.TCPConn)
+		if !ok {
+			conn.Close()
+			return nil, errors.New("not a TCP connection")
+		}
+		raw, err := tcp.SyscallConn()
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return &lane{Conn: conn, raw: raw, in: bufio.NewReader(conn)}, nil
 	}
 }
 
@@ -124,25 +186,11 @@ func (x *lane) alive() bool {
 	if x.in.Buffered() > 0 {
 		return false
 	}
-	raw, err := rawConn(x.Conn)
-	if err != nil {
-		return false
-	}
 	ok := false
 	var one [1]byte
-	err = raw.Read(func(fd uintptr) bool {
+	err := x.raw.Read(func(fd uintptr) bool {
 		ok = peek(fd, one[:])
 		return true
 	})
 	return err == nil && ok
-}
-
-func rawConn(c net.Conn) (interface {
-	Read(func(fd uintptr) bool) error
-}, error) {
-	t, ok := c.(*net.TCPConn)
-	if !ok {
-		return nil, errors.New("not a TCP connection")
-	}
-	return t.SyscallConn()
 }

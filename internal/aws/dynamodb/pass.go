@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -83,42 +82,28 @@ func (s *Service) send(ctx context.Context, account, region string, of *wire.Mod
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine/", bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("X-Amz-Target", of.TargetPrefix+"."+op)
-	r.Header.Set("Content-Type", "application/x-amz-json-1.0")
-	resp, err := engine.Do(r)
+	status, document, err := engine.Call(ctx, of.TargetPrefix+"."+op, body)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, fmt.Errorf("asking the DynamoDB engine of account %s in %s: %w", account, region, err)
 	}
-	defer resp.Body.Close()
-	document, err := io.ReadAll(io.LimitReader(resp.Body, largestAnswer+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer of the DynamoDB engine of account %s in %s: %w", account, region, err)
-	}
-	if len(document) > largestAnswer {
-		return nil, fmt.Errorf("the DynamoDB engine of account %s in %s answers with more than %d bytes", account, region, largestAnswer)
-	}
-	if resp.StatusCode < 300 {
-		return &service.Answer{Status: resp.StatusCode, Header: []wire.Field{{Name: "Content-Type", Value: "application/x-amz-json-1.0"}}, Body: document}, nil
+	if status < 300 {
+		return &service.Answer{Status: status, Header: []wire.Field{{Name: "Content-Type", Value: "application/x-amz-json-1.0"}}, Body: document}, nil
 	}
 	var refusal struct {
 		Type    string `json:"__type"`
 		Message string
 	}
-	if json.Unmarshal(document, &refusal) != nil || refusal.Type == "" || resp.StatusCode < 400 {
-		return nil, fmt.Errorf("the DynamoDB engine of account %s in %s answers %s with status %d", account, region, op, resp.StatusCode)
+	if json.Unmarshal(document, &refusal) != nil || refusal.Type == "" || status < 400 {
+		return nil, fmt.Errorf("the DynamoDB engine of account %s in %s answers %s with status %d", account, region, op, status)
 	}
 	_, code, ok := strings.Cut(refusal.Type, "#")
 	if !ok {
 		code = refusal.Type
 	}
-	return nil, &wire.Error{Code: code, Message: refusal.Message, Status: resp.StatusCode, Document: document}
+	return nil, &wire.Error{Code: code, Message: refusal.Message, Status: status, Document: document}
 }
 
 // exists asks the engine whether there is a table, or a stream.
