@@ -472,8 +472,10 @@ func (x *exchange) header() {
 	case x.route.streams():
 		x.w.Header().Set("X-Amz-Id-2", x.id)
 	case x.route.svc != nil && x.route.svc.Model.Name == "sts":
-		where := fmt.Sprintf("1:%s:S:%d:R:%s", cmp.Or(x.region, "us-east-1"), x.started.UnixMilli(), x.id[:8])
-		x.w.Header().Set("X-Amz-Sts-Extended-Request-Id", base64.StdEncoding.EncodeToString([]byte(where)))
+		var room, encoded [128]byte
+		where := append(append(append(room[:0], "1:"...), cmp.Or(x.region, "us-east-1")...), ":S:"...)
+		where = append(append(strconv.AppendInt(where, x.started.UnixMilli(), 10), ":R:"...), x.id[:8]...)
+		x.w.Header().Set("X-Amz-Sts-Extended-Request-Id", string(base64.StdEncoding.AppendEncode(encoded[:0], where)))
 	}
 }
 
