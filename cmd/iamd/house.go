@@ -121,9 +121,10 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		if h.objects, err = data.Open(filepath.Join(s.data, "s3")); err != nil {
 			return nil, err
 		}
+		h.objects.OnWait(s.processors.wait)
 		h.engines = &dynamodb.Engines{Dir: filepath.Join(s.data, "dynamodb"), Program: s.dynamodbEngine, Hidden: s.kept(), Log: log}
 	}
-	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention}); err != nil {
+	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention, Waiting: s.processors.wait}); err != nil {
 		return nil, err
 	}
 	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {
@@ -212,7 +213,11 @@ func (h *house) agent(ctx context.Context, g *ec2.Guest) {
 // state opens the log of the state and takes the lock of the data directory.
 func (h *house) state(ctx context.Context, s *settings) (store.Log, error) {
 	if s.cluster == nil {
-		return etcd.Open(ctx, s.data, etcd.Options{Logger: h.log})
+		state, err := etcd.Open(ctx, s.data, etcd.Options{Logger: h.log})
+		if err != nil {
+			return nil, err
+		}
+		return waiting{state, s.processors.wait}, nil
 	}
 	var err error
 	if h.lock, err = etcd.Lock(s.data); err != nil {

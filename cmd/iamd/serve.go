@@ -62,9 +62,7 @@ A configuration file has the names of the flags:
 				return err
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
-			if os.Getenv("GOMAXPROCS") == "" {
-				runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcessors)
-			}
+			s.processors = newProcessors()
 			weight := make([]byte, ballast)
 			defer runtime.KeepAlive(weight)
 			return serve(cmd.Context(), s, log, func(url string, _ *house) {
@@ -86,13 +84,6 @@ A configuration file has the names of the flags:
 	cmd.RegisterFlagCompletionFunc("audit-sync", cobra.FixedCompletions([]string{syncCredentials, syncAlways}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
-
-// A thread that waits for the disk keeps one of Go's processors from running
-// anything else until the runtime takes it away, as much as ten milliseconds later.
-// Three logs are synced here (the state, the record, the objects); with processors
-// to spare, calls go on meanwhile: on one core AssumeRole went from 1,600 to 4,900
-// a second.
-const spareProcessors = 3
 
 // Go collects garbage when the heap has doubled, which with a small state is after
 // every few megabytes. Memory that is counted and never touched, so that it costs

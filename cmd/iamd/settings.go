@@ -56,6 +56,8 @@ type settings struct {
 	metricsToken identity.Secret
 	cluster      *etcd.Cluster // nil: the state is in the data directory
 	behind       upstreams
+
+	processors *processors // set by whoever serves alone in its process
 }
 
 // The settings of an etcd cluster.

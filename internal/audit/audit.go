@@ -51,6 +51,9 @@ type Options struct {
 	// RetainDays is for how many days files are kept, today's included.
 	// Zero keeps them for ever.
 	RetainDays int
+	// Waiting is called before a thread waits for the disk while callers wait for
+	// it. Nil calls nothing.
+	Waiting func()
 }
 
 const (
@@ -313,6 +316,9 @@ func (l *Log) commit(b *batch) error {
 		}
 	}
 	if err == nil {
+		if len(b.awaited) > 0 && l.opt.Waiting != nil {
+			l.opt.Waiting()
+		}
 		err = l.file.Sync()
 	}
 	if err == nil {

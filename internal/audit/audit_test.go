@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -656,5 +657,26 @@ func BenchmarkAppend(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// Who is to know when threads wait for the disk hears of it only when callers wait, too.
+func TestWaiting(t *testing.T) {
+	var waits atomic.Int32
+	l := openLog(t, t.TempDir(), Options{Waiting: func() { waits.Add(1) }})
+	if err := l.Append(t.Context(), record(noon, "a"), false); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := waits.Load(); got != 0 {
+		t.Errorf("told %d times of a record for which nobody waited", got)
+	}
+	if err := l.Append(t.Context(), record(noon, "b"), true); err != nil {
+		t.Fatal(err)
+	}
+	if got := waits.Load(); got != 1 {
+		t.Errorf("told %d times of a record for which its caller waited", got)
 	}
 }

@@ -87,6 +87,7 @@ func (db *DB) Write(r io.Reader) (p Part, err error) {
 		}
 	}
 	p.ETag = hex.EncodeToString(sum.Sum(nil))
+	db.wait()
 	if err := f.Sync(); err != nil {
 		return p, fmt.Errorf("syncing a body: %w", full(err))
 	}

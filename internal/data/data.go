@@ -43,6 +43,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -73,6 +74,8 @@ type DB struct {
 
 	// create opens a new file for a body; tests have it fail.
 	create func(name string) (*os.File, error)
+
+	waiting atomic.Pointer[func()] // called before a thread waits for the disk
 
 	// gate is held for reading from before an object is looked up until its files
 	// are pinned, and for writing when the files of a transaction are settled. So
@@ -236,6 +239,15 @@ func (t *tx) tree(tree, bucket string) (*bolt.Bucket, error) {
 	return b, nil
 }
 
+// OnWait has f called before a thread waits for the disk.
+func (db *DB) OnWait(f func()) { db.waiting.Store(&f) }
+
+func (db *DB) wait() {
+	if f := db.waiting.Load(); f != nil {
+		(*f)()
+	}
+}
+
 // A change is one call's part of a transaction.
 type change struct {
 	f    func(*tx) error
@@ -287,6 +299,7 @@ func (db *DB) commit() {
 
 func (db *DB) commitBatch(batch []*change) {
 	t := &tx{}
+	db.wait()
 	err := db.meta.Update(func(b *bolt.Tx) error {
 		t.Tx = b
 		for _, c := range batch {
