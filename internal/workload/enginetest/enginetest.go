@@ -325,11 +325,15 @@ func (c *container) serve(w http.ResponseWriter, r *http.Request, action string)
 		}
 		w.WriteHeader(http.StatusNoContent)
 	case action == "kill":
+		ended := c.process == nil && c.holder == nil // it never began
 		select {
 		case <-c.ended:
+			ended = true
+		default:
+		}
+		if ended {
 			refuse(w, http.StatusConflict, "Container "+c.id+" is not running")
 			return
-		default:
 		}
 		c.signal(syscall.SIGKILL)
 		if c.holder != nil {
@@ -367,6 +371,7 @@ func (c *container) start() error {
 	c.process.Stdout, c.process.Stderr = &framed{w: c.output, of: 1}, &framed{w: c.output, of: 2}
 	c.process.WaitDelay = time.Second
 	if err := c.process.Start(); err != nil {
+		c.process = nil
 		c.output.Close()
 		return err
 	}
