@@ -60,7 +60,7 @@ const (
 	// delay is how long a record that need not be durable waits for company.
 	delay = 250 * time.Millisecond
 	// company is how long after the last batch one whose callers wait for the
-	// disk is left open for more of them, when there were several the last time.
+	// disk is left open for more of them, until there are as many as the last time.
 	// The sync of the last one counts: while it lasts, others come anyway, and
 	// were they all in one batch, nobody would be left to work during its sync.
 	company = 1250 * time.Microsecond
@@ -81,12 +81,14 @@ type Log struct {
 	open   func(name string) (file, error) // openFile, but in tests
 	failed atomic.Pointer[error]           // of the last write; nil: it went well
 
-	mu     sync.Mutex
-	next   *batch // what the writer will write next
-	closed bool
+	mu       sync.Mutex
+	next     *batch // what the writer will write next
+	together int    // callers that waited for the last batch
+	closed   bool
 
 	first   chan struct{} // next has its first record
 	urgent  chan struct{} // next must be written now
+	full    chan struct{} // next has as many callers waiting as the last one
 	closing chan struct{}
 	stopped chan struct{} // closed when the writer has returned
 
@@ -138,6 +140,7 @@ func open(dir string, opt Options, openFile func(string) (file, error)) (*Log, e
 		next:    &batch{done: make(chan struct{})},
 		first:   make(chan struct{}, 1),
 		urgent:  make(chan struct{}, 1),
+		full:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
@@ -182,8 +185,12 @@ func (l *Log) Append(ctx context.Context, r *Record, durable bool) error {
 	if wait {
 		b.awaited = append(b.awaited, span{from, len(b.lines)})
 	}
+	full := wait && len(b.awaited) == l.together
 	l.mu.Unlock()
 
+	if full {
+		signal(l.full)
+	}
 	switch {
 	case wait || from > roomy:
 		signal(l.urgent)
@@ -256,7 +263,6 @@ func (l *Log) write() {
 	defer close(l.stopped)
 	var late <-chan time.Time
 	var taken time.Time // when the last batch was closed
-	together := 0       // callers that waited for it
 	for last := false; !last; {
 		select {
 		case <-l.first:
@@ -265,11 +271,7 @@ func (l *Log) write() {
 			}
 			continue
 		case <-l.urgent:
-			// Who came together the last time will again: left open a little
-			// longer, a batch takes in many times more of them.
-			if together > 1 {
-				time.Sleep(time.Until(taken.Add(company)))
-			}
+			l.gather(taken.Add(company))
 		case <-late:
 		case <-l.closing:
 			last = true
@@ -277,7 +279,7 @@ func (l *Log) write() {
 		late, taken = nil, time.Now()
 		l.mu.Lock()
 		b := l.next
-		together = len(b.awaited)
+		l.together = max(len(b.awaited), l.together-(l.together+7)/8)
 		l.next = &batch{lines: l.used, done: make(chan struct{})}
 		l.mu.Unlock()
 		b.err = l.commit(b)
@@ -295,6 +297,28 @@ func (l *Log) write() {
 	}
 	if l.file != nil {
 		l.file.Close()
+	}
+}
+
+// gather waits until as many callers wait as the last time, but no longer than until t: who
+// came together then will again, and a batch that is left open a little longer takes in
+// many times more of them.
+func (l *Log) gather(t time.Time) {
+	l.mu.Lock()
+	missing := l.together - len(l.next.awaited)
+	select {
+	case <-l.full: // of an earlier batch, or known already
+	default:
+	}
+	l.mu.Unlock()
+	if l.together < 2 || missing <= 0 {
+		return
+	}
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-l.full:
+	case <-timer.C:
 	}
 }
 
