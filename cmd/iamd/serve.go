@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -63,8 +62,8 @@ A configuration file has the names of the flags:
 			}
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			s.processors = newProcessors()
-			weight := make([]byte, ballast)
-			defer runtime.KeepAlive(weight)
+			memory := newHeap()
+			go memory.keep(cmd.Context())
 			return serve(cmd.Context(), s, log, func(url string, _ *house) {
 				fmt.Fprintf(cmd.OutOrStdout(), "iamd is ready at %s\n", url)
 			})
@@ -84,11 +83,6 @@ A configuration file has the names of the flags:
 	cmd.RegisterFlagCompletionFunc("audit-sync", cobra.FixedCompletions([]string{syncCredentials, syncAlways}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
-
-// Go collects garbage when the heap has doubled, which with a small state is after
-// every few megabytes. Memory that is counted and never touched, so that it costs
-// none, lets more pass in between: calls take an eighth less time.
-const ballast = 24 << 20
 
 // How patient the server is. There is no limit on the time that a whole request or
 // answer takes, because objects may be large and networks slow; but a body whose
