@@ -19,7 +19,7 @@ func (g *Program) Evaluate(r *Request, t *Trace) Result {
 	if len(classes) == 0 && len(g.anything.statements) == 0 && t == nil { // most policies have nothing to say of most actions
 		return Result{AllowedBy: -1, DeniedBy: -1}
 	}
-	e := evaluation{Program: g, request: r, context: r.Context, result: Result{AllowedBy: -1, DeniedBy: -1}}
+	e := evaluation{Program: g, context: r.Context, result: Result{AllowedBy: -1, DeniedBy: -1}}
 	if e.context == nil {
 		e.context = Keys(nil)
 	}
@@ -31,13 +31,14 @@ func (g *Program) Evaluate(r *Request, t *Trace) Result {
 		e.failed = *room
 	}
 	for _, c := range classes {
-		e.class(&g.classes[c])
+		e.class(r, &g.classes[c])
 	}
 	if len(g.anything.statements) > 0 {
-		e.class(&g.anything)
+		e.class(r, &g.anything)
 	}
 	if t != nil {
-		e.explain(t, classes)
+		asked := *r // so that without a trace r stays where it is
+		e.explain(&asked, t, classes)
 		stages.Put(room)
 	}
 	return e.result
@@ -49,30 +50,29 @@ var stages = sync.Pool{New: func() any { return new([]stage) }}
 // An evaluation is one walk over a program.
 type evaluation struct {
 	*Program
-	request *Request
 	context Context
 	result  Result
 	failed  []stage // with a trace: where each statement failed
 }
 
 // class asks those statements of a class that may be about the resource.
-func (e *evaluation) class(c *class) {
+func (e *evaluation) class(r *Request, c *class) {
 	if c.index == nil {
 		for _, i := range c.statements {
-			e.statement(i)
+			e.statement(r, i)
 		}
 		return
 	}
 	for _, i := range c.index.others {
-		e.statement(i)
+		e.statement(r, i)
 	}
-	e.fragments(&c.index.long)
-	e.fragments(&c.index.short)
+	e.fragments(r, &c.index.long)
+	e.fragments(r, &c.index.short)
 }
 
 // fragments asks the patterns of an index of which a fragment stands in the resource.
-func (e *evaluation) fragments(x *fragmentIndex) {
-	s := string(e.request.Resource)
+func (e *evaluation) fragments(r *Request, x *fragmentIndex) {
+	s := string(r.Resource)
 	s = s[min(x.from, len(s)):min(x.to, len(s))]
 	if len(s) < x.width {
 		return
@@ -97,7 +97,7 @@ func (e *evaluation) fragments(x *fragmentIndex) {
 				break
 			}
 			found = true
-			e.pattern(&e.resources[f.pattern])
+			e.pattern(r, &e.resources[f.pattern])
 		}
 		if found {
 			seen |= 1 << (tag % 64)
@@ -106,25 +106,25 @@ func (e *evaluation) fragments(x *fragmentIndex) {
 }
 
 // pattern asks one pattern about the resource, and then its statement for the rest.
-func (e *evaluation) pattern(p *resourcePattern) {
+func (e *evaluation) pattern(r *Request, p *resourcePattern) {
 	i := p.statement
 	s := &e.statements[i]
 	if e.settled(i, s) {
 		return
 	}
-	if m := e.matchResource(p, e.request.Resource, e.context, false); m == yes || m == unknown && s.deny {
-		e.finish(i, s)
+	if m := e.matchResource(p, r.Resource, e.context, false); m == yes || m == unknown && s.deny {
+		e.finish(r, i, s)
 	}
 }
 
 // statement asks a statement about the resource and the rest.
-func (e *evaluation) statement(i int32) {
+func (e *evaluation) statement(r *Request, i int32) {
 	s := &e.statements[i]
 	if e.settled(i, s) {
 		return
 	}
-	if m := e.aboutResource(s, e.request.Resource, e.context); m == yes || m == unknown && s.deny {
-		e.finish(i, s)
+	if m := e.aboutResource(s, r.Resource, e.context); m == yes || m == unknown && s.deny {
+		e.finish(r, i, s)
 	}
 }
 
@@ -142,15 +142,15 @@ func (e *evaluation) settled(i int32, s *statement) bool {
 }
 
 // finish asks the rest of a statement that is about the resource.
-func (e *evaluation) finish(i int32, s *statement) {
-	if !e.aboutAction(s, e.request.Action) {
+func (e *evaluation) finish(r *Request, i int32, s *statement) {
+	if !e.aboutAction(s, r.Action) {
 		return
 	}
 	grant := Grant(0)
 	if s.named {
 		// Trust and resource policies name principals; others are attached to theirs.
 		var ok bool
-		if grant, ok = e.namesPrincipal(s, e.request); !ok {
+		if grant, ok = e.namesPrincipal(s, r); !ok {
 			return
 		}
 	}

@@ -55,8 +55,8 @@ const (
 )
 
 // explain writes a trace after a walk in which statements of these classes were met.
-func (e *evaluation) explain(t *Trace, classes []int32) {
-	e.stages(classes)
+func (e *evaluation) explain(r *Request, t *Trace, classes []int32) {
+	e.stages(r, classes)
 
 	// Choose the statements that are shown.
 	var room [2 * maxNearest]int
@@ -77,8 +77,8 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 	}
 	slices.Sort(shown)
 
-	asked := &asked{recorder{e.context, t}, [2]string{string(e.request.Action), string(e.request.Resource)}}
-	x := explainer{*e, &asked.recorder, asked.got[:1:1], asked.got[1:]}
+	asked := &asked{recorder{e.context, t}, [2]string{string(r.Action), string(r.Resource)}}
+	x := explainer{*e, r, &asked.recorder, asked.got[:1:1], asked.got[1:]}
 	t.Statements = make([]StatementTrace, len(shown))
 	for n, i := range shown {
 		x.statement(i, &t.Statements[n])
@@ -88,11 +88,11 @@ func (e *evaluation) explain(t *Trace, classes []int32) {
 
 // stages finds out where the statements failed that did not come as far as their
 // conditions. Of a class it needs no more than can be shown.
-func (e *evaluation) stages(classes []int32) {
+func (e *evaluation) stages(r *Request, classes []int32) {
 	if e.principals {
 		for i := range e.statements {
 			if s := &e.statements[i]; s.named {
-				if _, ok := e.namesPrincipal(s, e.request); !ok {
+				if _, ok := e.namesPrincipal(s, r); !ok {
 					e.failed[i] = failedPrincipal
 				}
 			}
@@ -110,7 +110,7 @@ func (e *evaluation) stages(classes []int32) {
 		}
 	}
 	for _, i := range e.anything.statements {
-		if e.failed[i] == failedAction && e.aboutAction(&e.statements[i], e.request.Action) {
+		if e.failed[i] == failedAction && e.aboutAction(&e.statements[i], r.Action) {
 			e.failed[i] = failedResource
 		}
 	}
@@ -119,6 +119,7 @@ func (e *evaluation) stages(classes []int32) {
 // An explainer writes down why statements matched or did not.
 type explainer struct {
 	evaluation
+	request          *Request
 	context          Context  // notes the keys that are absent
 	action, resource []string // of the request
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"reflect"
 	"runtime/debug"
+	"sync"
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/authz"
@@ -103,17 +104,26 @@ func (d *deliberation) all(ctx context.Context, in any) error {
 	if err := d.op.Authenticate(ctx, d.call, in); err != nil {
 		return err
 	}
-	checks := d.op.Checks(d.call, in)
+	room := checkRooms.Get().(*[]service.Check)
+	checks := d.op.AppendChecks((*room)[:0], d.call, in)
+	defer func() {
+		clear(checks)
+		*room = checks
+		checkRooms.Put(room)
+	}()
 	if len(checks) == 0 && len(d.op.Needs) > 0 && !d.op.PerItem() {
 		return fmt.Errorf("%s:%s asked for no permission", d.op.Service.Model.Name, d.op.Name)
 	}
-	for _, check := range checks {
-		if err := d.decide(check); err != nil {
+	for i := range checks {
+		if err := d.decide(checks[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// checkRooms are where a call's checks stand until they have been asked.
+var checkRooms = sync.Pool{New: func() any { return new([]service.Check) }}
 
 // one decides one more permission for a handler.
 func (d *deliberation) one(action policy.Action, resource arn.ARN, pairs ...service.Pair) error {
@@ -121,25 +131,34 @@ func (d *deliberation) one(action policy.Action, resource arn.ARN, pairs ...serv
 }
 
 func (d *deliberation) decide(check service.Check) error {
-	r := authz.Request{Call: d.call, Service: d.op.Service, Check: check}
+	d.asked = append(d.asked, authz.Request{Call: d.call, Service: d.op.Service, Check: check})
+	last := len(d.asked) - 1
+	r := &d.asked[last]
 	if svc := d.server.resources(check.ARN.Service()); svc != nil && svc.Object != nil && !check.New {
 		r.Object = svc.Object(d.call.State, check.Action, check.ARN)
 	}
-	if r.Object.Missing != nil {
-		return r.Object.Missing
+	if missing := r.Object.Missing; missing != nil {
+		d.forget(last)
+		return missing
 	}
-	decision := authz.Decide(&r, nil)
-	if d.call.Unknown != nil {
+	decision := authz.Decide(r, nil)
+	switch {
+	case d.call.Unknown != nil:
+		d.forget(last)
 		return d.call.Unknown
+	case !decision.Allowed:
+		d.refused = len(d.asked)
+		return d.encoded(r, authz.Refusal(r, decision))
+	case last >= maxAsked:
+		d.forget(last)
 	}
-	if len(d.asked) < maxAsked || !decision.Allowed {
-		d.asked = append(d.asked, r)
-	}
-	if decision.Allowed {
-		return nil
-	}
-	d.refused = len(d.asked)
-	return d.encoded(&r, authz.Refusal(&r, decision))
+	return nil
+}
+
+// forget takes out what was asked last.
+func (d *deliberation) forget(last int) {
+	clear(d.asked[last:])
+	d.asked = d.asked[:last]
 }
 
 // encoded adds to EC2's refusals what sts:DecodeAuthorizationMessage decodes: the decision

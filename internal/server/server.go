@@ -236,7 +236,10 @@ func (x *exchange) serve() error {
 	if x.route.err != nil {
 		return x.route.err // an unknown operation is told to whom we know only
 	}
-	call := s.newCall(r, x.id, signature, x.started)
+	call := s.newCall(r, x.id, &signature, x.started)
+	if x.route.streams() {
+		call.Source.Headers = r.Header.Get // kept with the call's decisions, so not of all
+	}
 	call.Region = x.route.region(signature.Region)
 	x.region = call.Region
 	if call.Account != "" && identity.Imports.Get(call.State, call.Account) != nil {
@@ -253,7 +256,8 @@ func (x *exchange) serve() error {
 	in := op.New()
 	if op.TakesInput() {
 		if x.route.streams() && (op.Wire.Streams() || r.ContentLength != 0) { // the body is verified as it is read, here or by the handler
-			stream, err := signature.Body(r)
+			signed := signature // which stays with the body
+			stream, err := signed.Body(r)
 			if err != nil {
 				return err
 			}
@@ -305,7 +309,6 @@ func (s *Server) source(r *http.Request, sig *sigv4.Signature) service.Source {
 		Presigned: sig.Presigned,
 		SignedAt:  sig.Time,
 		Host:      r.Host,
-		Headers:   r.Header.Get,
 	}
 	if r.TLS != nil {
 		src.TLS = strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")

@@ -85,7 +85,7 @@ type Source struct {
 	TLS       string // version of TLS between the peer and us, "1.3"; "" without, and behind a proxy
 	Presigned bool   // authenticated by the query string
 	SignedAt  time.Time
-	Headers   func(name string) string // the request's; nil outside HTTP
+	Headers   func(name string) string // the request's, of S3; nil for the others and outside HTTP
 }
 
 // Endpoint is the scheme and host that the caller used.
@@ -289,9 +289,10 @@ func issues(op *wire.Operation) bool {
 func (op *Op) Data() bool { return op.data }
 
 // Checks returns the permissions that the call asks for.
-func (op *Op) Checks(c *Call, in any) []Check {
-	var room [2]Check
-	checks := room[:0]
+func (op *Op) Checks(c *Call, in any) []Check { return op.AppendChecks(nil, c, in) }
+
+// AppendChecks is Checks in room that is there already.
+func (op *Op) AppendChecks(checks []Check, c *Call, in any) []Check {
 	for _, n := range op.Needs {
 		if n.when != nil && !n.when(c, in) {
 			continue

@@ -136,21 +136,21 @@ func contains(list, item string) bool {
 
 // Verify returns the signature of the request if it is a valid one. body is the
 // whole body for services other than S3, and not looked at for S3. Errors are
-// *Error, worded for the scope's family, or what Lookup failed with.
-func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature, error) {
+// *Error, worded for the scope's family, or what Lookup failed with; the signature is zero then.
+func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (Signature, error) {
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
 	}
-	s := &Signature{now: now().UTC()}
+	s := Signature{now: now().UTC()}
 
 	var c claim
 	if err := c.parse(r, &scope); err != nil {
-		return nil, err
+		return Signature{}, err
 	}
 	if c.anonymous {
 		if !scope.Anonymous {
-			return nil, scope.fault(missingToken, "Request is missing Authentication Token", "Access Denied")
+			return Signature{}, scope.fault(missingToken, "Request is missing Authentication Token", "Access Denied")
 		}
 		s.Anonymous = true
 		if scope.Family == S3 {
@@ -159,33 +159,33 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 		return s, nil
 	}
 	if err := c.checkSignedHeaders(r, &scope); err != nil {
-		return nil, err
+		return Signature{}, err
 	}
 	if err := c.checkTime(&scope, s.now); err != nil {
-		return nil, err
+		return Signature{}, err
 	}
 	if err := c.checkCredential(&scope); err != nil {
-		return nil, err
+		return Signature{}, err
 	}
 	hash, err := c.payloadHash(r, &scope, body)
 	if err != nil {
-		return nil, err
+		return Signature{}, err
 	}
 	s.PayloadHash = hash
 
 	secret, identity, err := v.Lookup(c.accessKeyID, c.token, s.now)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
-		return nil, scope.fault(unknownKey, "The security token included in the request is invalid.",
+		return Signature{}, scope.fault(unknownKey, "The security token included in the request is invalid.",
 			"The AWS Access Key Id you provided does not exist in our records.", Field{"AWSAccessKeyId", c.accessKeyID})
 	case errors.Is(err, ErrInvalidToken):
-		return nil, scope.fault(invalidToken, "The security token included in the request is invalid",
+		return Signature{}, scope.fault(invalidToken, "The security token included in the request is invalid",
 			"The provided token is malformed or otherwise invalid.", Field{"Token-0", c.token})
 	case errors.Is(err, ErrExpiredToken):
-		return nil, scope.fault(expiredToken, "The security token included in the request is expired",
+		return Signature{}, scope.fault(expiredToken, "The security token included in the request is expired",
 			"The provided token has expired.", Field{"Token-0", c.token})
 	case err != nil:
-		return nil, err
+		return Signature{}, err
 	}
 
 	var space [2048]byte
@@ -200,7 +200,7 @@ func (v *Verifier) Verify(r *http.Request, scope Scope, body []byte) (*Signature
 	var wantHex [2 * sha256.Size]byte
 	hex.Encode(wantHex[:], want[:])
 	if !hmac.Equal(wantHex[:], []byte(c.signature)) {
-		return nil, scope.fault(mismatch,
+		return Signature{}, scope.fault(mismatch,
 			"The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.",
 			s3Mismatch,
 			Field{"AWSAccessKeyId", c.accessKeyID},
