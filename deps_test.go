@@ -141,8 +141,9 @@ const outside = `
 	github.com/beevik/etree          saml saml/samltest
 	github.com/mattermost/xml-roundtrip-validator  saml
 
-	# Programs beside us: namespaces and limits are not in syscall.
-	golang.org/x/sys                 workload
+	# Programs beside us: namespaces and limits are not in syscall. Nor is what the kernel
+	# does with files by itself.
+	golang.org/x/sys                 workload audit
 
 	# WebSockets and terminals of Session Manager: what AWS's own agent and client are
 	# made with.

@@ -38,6 +38,10 @@ func newProcessors() *processors {
 	return &processors{few: runtime.GOMAXPROCS(0)}
 }
 
+// alone tells that there is but one: those to spare then take a sixth of its time, for
+// threads take turns that would run side by side on others.
+func (p *processors) alone() bool { return p != nil && p.few == 1 }
+
 // wait says that a thread is about to wait for the disk.
 func (p *processors) wait() {
 	if p == nil || p.few == 0 {

@@ -54,6 +54,10 @@ type Options struct {
 	// Waiting is called before a thread waits for the disk while callers wait for
 	// it. Nil calls nothing.
 	Waiting func()
+	// Aside has the kernel sync what several callers wait for, without a thread that
+	// waits, where it can. That takes less, but longer when others want the processor
+	// that the kernel does it on.
+	Aside bool
 }
 
 const (
@@ -93,12 +97,13 @@ type Log struct {
 	stopped chan struct{} // closed when the writer has returned
 
 	// The writer's own.
-	file file
-	name string // of file, and of the file that failed last
-	day  int64  // of file, in days since 1970
-	size int64  // what of file is whole and synced
-	left []byte // accepted records that could not be written
-	used []byte // room of a batch that has been written, for the next one
+	kernel *kernel // nil: a thread waits
+	file   file
+	name   string // of file, and of the file that failed last
+	day    int64  // of file, in days since 1970
+	size   int64  // what of file is whole and synced
+	left   []byte // accepted records that could not be written
+	used   []byte // room of a batch that has been written, for the next one
 }
 
 // A batch is lines that are written and synced together.
@@ -119,7 +124,7 @@ type file interface {
 	Size() (int64, error)
 	Named() (bool, error) // it is still what its name stands for
 	Truncate(size int64) error
-	Sync() error
+	Sync(*kernel) error // by the kernel, where it is not nil
 	Close() error
 }
 
@@ -152,6 +157,9 @@ func open(dir string, opt Options, openFile func(string) (file, error)) (*Log, e
 		if err := l.begin(days[len(days)-1]); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
+	}
+	if opt.Aside {
+		l.kernel = newKernel()
 	}
 	go l.write()
 	return l, nil
@@ -298,6 +306,7 @@ func (l *Log) write() {
 	if l.file != nil {
 		l.file.Close()
 	}
+	l.kernel.close()
 }
 
 // gather waits until as many callers wait as the last time, but no longer than until t: who
@@ -340,10 +349,7 @@ func (l *Log) commit(b *batch) error {
 		}
 	}
 	if err == nil {
-		if len(b.awaited) > 0 && l.opt.Waiting != nil {
-			l.opt.Waiting()
-		}
-		err = l.file.Sync()
+		err = l.sync(len(b.awaited))
 	}
 	if err == nil {
 		l.size += int64(len(l.left) + len(b.lines))
@@ -358,6 +364,17 @@ func (l *Log) commit(b *batch) error {
 	l.left = append(l.left, b.lines[from:]...)
 	l.abandon()
 	return fmt.Errorf("audit: a record could not be written: %w", err)
+}
+
+// sync has what was written on the disk, for which callers wait.
+func (l *Log) sync(callers int) error {
+	if l.kernel != nil && l.together > 1 { // also one alone among batches of several
+		return l.file.Sync(l.kernel)
+	}
+	if callers > 0 && l.opt.Waiting != nil {
+		l.opt.Waiting()
+	}
+	return l.file.Sync(nil)
 }
 
 // abandon closes a file that failed. What is in it after a failed sync cannot
@@ -379,7 +396,7 @@ func (l *Log) probe() error {
 		_, err = l.file.Write(make([]byte, 4096))
 	}
 	if err == nil {
-		err = l.file.Sync()
+		err = l.file.Sync(nil)
 	}
 	if err == nil {
 		err = l.file.Truncate(l.size)
@@ -415,7 +432,7 @@ func (l *Log) begin(day int64) error {
 		var size int64
 		if size, err = f.Size(); err == nil && size > whole {
 			if err = f.Truncate(whole); err == nil {
-				err = f.Sync()
+				err = f.Sync(nil)
 			}
 		}
 	}
@@ -508,6 +525,13 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Sync(by *kernel) error {
+	if by != nil {
+		return by.sync(f.File)
+	}
+	return f.File.Sync()
 }
 
 func (f osFile) Named() (bool, error) {

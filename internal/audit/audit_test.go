@@ -354,7 +354,7 @@ func (f disk) Write(p []byte) (int, error) {
 	return n, f.d.write
 }
 
-func (f disk) Sync() error {
+func (f disk) Sync(by *kernel) error {
 	f.d.mu.Lock()
 	f.d.syncs++
 	hold, err := f.d.hold, f.d.sync
@@ -365,7 +365,7 @@ func (f disk) Sync() error {
 	if err != nil {
 		return err
 	}
-	return f.file.Sync()
+	return f.file.Sync(by)
 }
 
 func (f disk) Truncate(size int64) error {
@@ -528,9 +528,12 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 // records to that directory until it is killed.
 const childDir = "IAMD_AUDIT_CRASH_TEST_DIR"
 
+// childAside is the one that has the kernel sync them.
+const childAside = "IAMD_AUDIT_CRASH_TEST_ASIDE"
+
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		l, err := Open(dir, Options{})
+		l, err := Open(dir, Options{Aside: os.Getenv(childAside) != ""})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -568,9 +571,12 @@ func TestKill(t *testing.T) {
 	}
 	dir := t.TempDir()
 	acknowledged := map[string]bool{}
-	for range rounds {
+	for round := range rounds {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), childDir+"="+dir)
+		if round%2 == 1 {
+			cmd.Env = append(cmd.Env, childAside+"=1")
+		}
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -624,7 +630,7 @@ func (nothing) ReadAt(p []byte, at int64) (int, error) { return 0, nil }
 func (nothing) Size() (int64, error)                   { return 0, nil }
 func (nothing) Named() (bool, error)                   { return true, nil }
 func (nothing) Truncate(int64) error                   { return nil }
-func (nothing) Sync() error                            { return nil }
+func (nothing) Sync(*kernel) error                     { return nil }
 func (nothing) Close() error                           { return nil }
 
 func BenchmarkAppendNoDisk(b *testing.B) {
@@ -678,5 +684,43 @@ func TestWaiting(t *testing.T) {
 	}
 	if got := waits.Load(); got != 1 {
 		t.Errorf("told %d times of a record for which its caller waited", got)
+	}
+}
+
+// Where the kernel syncs aside, no thread is waited for but that of one caller by itself.
+func TestAside(t *testing.T) {
+	var waits atomic.Int32
+	dir := t.TempDir()
+	l := openLog(t, dir, Options{Aside: true, Waiting: func() { waits.Add(1) }})
+	if l.kernel == nil {
+		t.Skip("this kernel does not sync by itself")
+	}
+	for i := range 3 {
+		if err := l.Append(t.Context(), record(noon, fmt.Sprint("alone-", i)), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := waits.Load(); got != 3 {
+		t.Errorf("a thread waited %d times for a caller by itself, want 3", got)
+	}
+	var wg sync.WaitGroup
+	for w := range 32 {
+		wg.Go(func() {
+			for i := range 50 {
+				if err := l.Append(t.Context(), record(noon, fmt.Sprintf("%d-%d", w, i)), true); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := waits.Load(); got > 20 {
+		t.Errorf("a thread waited %d times for 32 callers", got-3)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(ids(t, dir, Filter{})); got != 3+32*50 {
+		t.Errorf("%d records, want %d", got, 3+32*50)
 	}
 }
