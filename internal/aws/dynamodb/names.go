@@ -26,10 +26,42 @@ func renamed(answer []byte, account, region string) []byte {
 	return bytes.ReplaceAll(answer, []byte(`"`+engineARN), []byte(`"arn:aws:dynamodb:`+region+":"+account+":"))
 }
 
-// tableForm is the ARN of a table and of nothing below or beside it: what is decided on would
-// otherwise not be what the engine, which takes the name out of it, has. How long a name
-// may be is the engine's affair.
-var tableForm = regexp.MustCompile(`^arn:aws:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[a-zA-Z0-9_.-]*$`)
+// isTable reports whether an ARN is that of a table and of nothing below or beside it: what
+// is decided on would otherwise not be what the engine, which takes the name out of it,
+// has. How long a name may be is the engine's affair.
+func isTable(a string) bool {
+	rest, dynamodb := strings.CutPrefix(a, "arn:aws:dynamodb:")
+	region, rest, _ := strings.Cut(rest, ":")
+	account, rest, _ := strings.Cut(rest, ":")
+	name, table := strings.CutPrefix(rest, "table/")
+	return dynamodb && table && region != "" && len(account) == 12 &&
+		consists(region, lowers|digits, "-") && consists(account, digits, "") && consists(name, lowers|uppers|digits, "_.-")
+}
+
+const (
+	lowers = 1 << iota
+	uppers
+	digits
+)
+
+// consists reports whether s has no letters but of these kinds and those of more.
+func consists(s string, kinds int, more string) bool {
+	for i := range len(s) {
+		kind := 0
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z':
+			kind = lowers
+		case 'A' <= c && c <= 'Z':
+			kind = uppers
+		case '0' <= c && c <= '9':
+			kind = digits
+		}
+		if kinds&kind == 0 && strings.IndexByte(more, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // below are the ends of the ARNs of what belongs to a table, by the field that has them.
 var below = map[string]*regexp.Regexp{
@@ -47,7 +79,7 @@ func owner(c *service.Call, in any) (account, region string, err error) {
 	first := true
 	for _, name := range tableNames(in) {
 		a := arn.ARN(tableARN(c, name))
-		if !tableForm.MatchString(string(a)) {
+		if !isTable(string(a)) {
 			if strings.HasPrefix(name, "arn:") {
 				return "", "", api.Validation("Invalid table ARN: %s", name)
 			}

@@ -1,5 +1,0 @@
-//go:build !unix
-
-package dynamodb
-
-func peek(uintptr, []byte) bool { return false }
