@@ -23,7 +23,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, docker, reference/archive, recorded, template, ec2form
+	NONE < arn, wire, sigv4, store, data, docker, rawnet, reference/archive, recorded, template, ec2form
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
@@ -57,6 +57,9 @@ const order = `
 	service, data, aws/ssm/api, aws/organizations/api < aws/*
 	authz, data, aws/iam/api, webidentity, saml < aws/iam
 	service, aws/sts/api, webidentity, saml < aws/sts
+	# Connections whose threads do not block: those of callers and of the embedded engine.
+	rawnet < server, aws/dynamodb, cmd/iamd
+
 	# DynamoDB is kept by a program beside us.
 	wire < aws/dynamodb/streams/api
 	service, workload, aws/dynamodb/api, aws/dynamodb/streams/api < aws/dynamodb

@@ -7,6 +7,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/rawnet"
 )
 
 // A sparing listener gives connections that set few timers.
@@ -15,7 +17,7 @@ type sparing struct{ net.Listener }
 func (l sparing) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if tcp, ok := c.(*net.TCPConn); ok {
-		return &connection{Conn: tcp}, err
+		return &connection{Conn: rawnet.New(tcp)}, err
 	}
 	return c, err
 }

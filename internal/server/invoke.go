@@ -11,6 +11,7 @@ import (
 
 	"github.com/iamd-dev/iamd/arn"
 	"github.com/iamd-dev/iamd/internal/authz"
+	"github.com/iamd-dev/iamd/internal/rawnet"
 	"github.com/iamd-dev/iamd/internal/service"
 	"github.com/iamd-dev/iamd/internal/wire"
 	"github.com/iamd-dev/iamd/policy"
@@ -25,6 +26,9 @@ import (
 // something is recorded before it is done, and its outcome is recorded after,
 // under the same event id.
 func (s *Server) Invoke(ctx context.Context, c *service.Call, op *service.Op, in any) (any, error) {
+	if !op.Data() {
+		rawnet.Watch() // what a management call computes may take long
+	}
 	d := &deliberation{server: s, call: c, op: op}
 	d.asked = d.room[:0]
 	c.Authorize = d.one

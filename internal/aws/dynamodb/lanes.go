@@ -9,8 +9,9 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"syscall"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/rawnet"
 )
 
 // Lanes are connections to an embedded engine, on each of which one call goes at a time
@@ -22,8 +23,7 @@ type lanes struct {
 }
 
 type lane struct {
-	net.Conn
-	raw   syscall.RawConn
+	*rawnet.Conn
 	in    *bufio.Reader
 	out   []byte    // of the request, kept for the next one
 	until time.Time // the deadline
@@ -152,12 +152,8 @@ func (l *lanes) take(ctx context.Context) (*lane, error) {
 			conn.Close()
 			return nil, errors.New("not a TCP connection")
 		}
-		raw, err := tcp.SyscallConn()
-		if err != nil {
-			conn.Close()
-			return nil, err
-		}
-		return &lane{Conn: conn, raw: raw, in: bufio.NewReader(conn)}, nil
+		quick := rawnet.New(tcp)
+		return &lane{Conn: quick, in: bufio.NewReader(quick)}, nil
 	}
 }
 
@@ -182,15 +178,4 @@ func (l *lanes) close() {
 }
 
 // alive reports whether the engine has neither closed the connection nor said what nobody asked.
-func (x *lane) alive() bool {
-	if x.in.Buffered() > 0 {
-		return false
-	}
-	ok := false
-	var one [1]byte
-	err := x.raw.Read(func(fd uintptr) bool {
-		ok = peek(fd, one[:])
-		return true
-	})
-	return err == nil && ok
-}
+func (x *lane) alive() bool { return x.in.Buffered() == 0 && x.Quiet() }

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package rawnet
+
+func quietFD(uintptr) bool { return false }
