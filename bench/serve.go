@@ -97,7 +97,7 @@ func benchSTS(ctx context.Context, s settings) ([]table, error) {
 		}
 	}
 	var tables []table
-	for _, conns := range []int{s.conns, 2 * s.conns} { // the more come together, the more share a sync
+	for _, conns := range []int{s.conns, 2 * s.conns, 4 * s.conns} { // the more come together, the more share a sync
 		s.conns = conns
 		best, err := compared(ctx, s, servers, requests)
 		if err != nil {
