@@ -135,16 +135,16 @@ func (d *deliberation) one(action policy.Action, resource arn.ARN, pairs ...serv
 }
 
 func (d *deliberation) decide(check service.Check) error {
-	d.asked = append(d.asked, authz.Request{Call: d.call, Service: d.op.Service, Check: check})
+	var object service.Object
+	if svc := d.server.resources(check.ARN.Service()); svc != nil && svc.Object != nil && !check.New {
+		object = svc.Object(d.call.State, check.Action, check.ARN)
+	}
+	if object.Missing != nil {
+		return object.Missing
+	}
+	d.asked = append(d.asked, authz.Request{Call: d.call, Service: d.op.Service, Check: check, Object: object})
 	last := len(d.asked) - 1
 	r := &d.asked[last]
-	if svc := d.server.resources(check.ARN.Service()); svc != nil && svc.Object != nil && !check.New {
-		r.Object = svc.Object(d.call.State, check.Action, check.ARN)
-	}
-	if missing := r.Object.Missing; missing != nil {
-		d.forget(last)
-		return missing
-	}
 	decision := authz.Decide(r, nil)
 	switch {
 	case d.call.Unknown != nil:
