@@ -27,18 +27,19 @@ type heap struct {
 	known  uint64 // how much memory the runtime had when the kernel was asked last
 }
 
-// newHeap weighs the heap down and asks for huge pages for what is reserved.
+// newHeap weighs the heap down and reserves its addresses.
 func newHeap() *heap {
 	h := &heap{weight: make([]byte, ballast)} // first: memory that has been used before is cleared, and so touched
 	room := make([]byte, reserve)
 	runtime.KeepAlive(room)
-	h.ask()
 	room = nil
 	runtime.GC() // or the next collection waits for as much again
 	return h
 }
 
-// keep asks again when the heap has grown, until ctx ends.
+// keep asks again when the heap has grown, until ctx ends. The first to ask is whoever has
+// started the server: what a start needs stays in small pages, so that a server with
+// little to do stays small.
 func (h *heap) keep(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

@@ -45,6 +45,7 @@ func TestHeapIsHuge(t *testing.T) {
 		t.Skip("this kernel has no huge pages")
 	}
 	h := newHeap()
+	h.ask()
 	smaps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		t.Skip(err)

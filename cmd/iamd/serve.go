@@ -63,8 +63,9 @@ A configuration file has the names of the flags:
 			log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			s.processors = newProcessors()
 			memory := newHeap()
-			go memory.keep(cmd.Context())
 			return serve(cmd.Context(), s, log, func(url string, _ *house) {
+				memory.ask()
+				go memory.keep(cmd.Context())
 				fmt.Fprintf(cmd.OutOrStdout(), "iamd is ready at %s\n", url)
 			})
 		},

@@ -36,15 +36,14 @@ func newKernel() *kernel {
 
 // An iocb is struct iocb of linux/aio_abi.h.
 type iocb struct {
-	data                  uint64
-	_                     [2]uint32 // the kernel's key, and flags of reads and writes
-	operation             uint16
-	_                     int16 // priority
-	file                  uint32
-	buffer, bytes, offset uint64
-	_                     uint64
-	flags                 uint32
-	eventfd               uint32
+	_         uint64    // data
+	_         [2]uint32 // the kernel's key, and flags of reads and writes
+	operation uint16
+	_         int16 // priority
+	file      uint32
+	_         [4]uint64 // buffer, bytes and offset of reads and writes, reserved
+	flags     uint32
+	eventfd   uint32
 }
 
 const (
@@ -54,8 +53,9 @@ const (
 
 // An ioEvent is struct io_event.
 type ioEvent struct {
-	data, iocb      uint64
-	result, result2 int64
+	_      [2]uint64 // data and iocb
+	result int64
+	_      int64
 }
 
 // sync returns when what was written to the file is on the disk. One may wait at a time.
