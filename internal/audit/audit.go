@@ -64,7 +64,7 @@ const (
 	// delay is how long a record that need not be durable waits for company.
 	delay = 250 * time.Millisecond
 	// company is how long after the last batch one whose callers wait for the
-	// disk is left open for more of them, until there are as many as the last time.
+	// disk is left open for more of them, until there are as many as the last times.
 	// The sync of the last one counts: while it lasts, others come anyway, and
 	// were they all in one batch, nobody would be left to work during its sync.
 	company = 1250 * time.Microsecond
@@ -87,12 +87,12 @@ type Log struct {
 
 	mu       sync.Mutex
 	next     *batch // what the writer will write next
-	together int    // callers that waited for the last batch
+	together int    // callers that waited for the last batches: the most, less an eighth for each batch since
 	closed   bool
 
 	first   chan struct{} // next has its first record
 	urgent  chan struct{} // next must be written now
-	full    chan struct{} // next has as many callers waiting as the last one
+	full    chan struct{} // as many callers wait for next: together
 	closing chan struct{}
 	stopped chan struct{} // closed when the writer has returned
 
@@ -309,7 +309,7 @@ func (l *Log) write() {
 	l.kernel.close()
 }
 
-// gather waits until as many callers wait as the last time, but no longer than until t: who
+// gather waits until as many callers wait as the last times, but no longer than until t: who
 // came together then will again, and a batch that is left open a little longer takes in
 // many times more of them.
 func (l *Log) gather(t time.Time) {
