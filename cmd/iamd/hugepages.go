@@ -17,11 +17,11 @@ const ballast = 24 << 20
 // it costs nothing but its addresses.
 const reserve = 64 << 20
 
-// A heap is Go's, for which the kernel is asked for huge pages. A call touches a few
-// hundred places all over it; with pages of 4 KiB a processor forgets where half of them
-// are, and in a virtual machine it takes long to find out: with huge ones AssumeRole takes
-// a tenth to a third less time. The runtime does not ask for them, and kernels do not give
-// them unasked (transparent_hugepage/enabled is madvise on most).
+// A heap is Go's, for which the kernel is asked for huge pages. A call touches places all
+// over it, and in a virtual machine it takes long to find a page that the processor has
+// forgotten: with huge ones, of which it remembers more, AssumeRole takes a tenth to a
+// third less time. The runtime does not ask for them, and a kernel whose
+// transparent_hugepage/enabled is madvise does not give them unasked.
 type heap struct {
 	weight []byte
 	known  uint64 // how much memory the runtime had when the kernel was asked last

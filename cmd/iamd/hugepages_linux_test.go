@@ -51,18 +51,13 @@ func TestHeapIsHuge(t *testing.T) {
 		t.Skip(err)
 	}
 	defer smaps.Close()
-	size := 0
+	huge := false
 	for lines := bufio.NewScanner(smaps); lines.Scan(); {
 		if flags, ok := strings.CutPrefix(lines.Text(), "VmFlags:"); ok && strings.Contains(flags, " hg") {
-			size++
+			huge = true
 		}
 	}
-	if size == 0 {
+	if !huge {
 		t.Error("no memory has huge pages")
-	}
-	before := h.known
-	h.ask()
-	if h.known != before && len(h.weight) != ballast {
-		t.Error("asking again has changed the heap")
 	}
 }
