@@ -22,23 +22,21 @@
 //     being written is removed before the next record follows.
 //
 // Records that arrive while others are being synced are written together and
-// share the next sync.
+// share the next sync. With [Options.Aside] those of many callers are in a
+// journal first, and in the file of their day within 50 milliseconds: what is
+// only in the journal when the process or the machine dies is filed when the
+// log is opened again.
 //
 // [Read] returns records, newest first. [Decisions] keeps why decisions came
 // out as they did, by request id.
 package audit
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,9 +52,10 @@ type Options struct {
 	// Waiting is called before a thread waits for the disk while callers wait for
 	// it. Nil calls nothing.
 	Waiting func()
-	// Aside has the kernel sync what several callers wait for, without a thread that
-	// waits, where it can. That takes less, but longer when others want the processor
-	// that the kernel does it on.
+	// Aside has the kernel write and sync what several callers wait for, without a thread
+	// that waits, where it can. That takes less, but longer when others want the processor
+	// that the kernel does it on. Such records are in the file of their day a little
+	// later, and in a journal until then.
 	Aside bool
 }
 
@@ -75,6 +74,9 @@ const (
 	crowded = 1 << 20
 	// again is how long after a failure the writer tries by itself.
 	again = time.Second
+	// A journaled record is filed so much later, or when there are so many bytes of them.
+	filingDelay = 50 * time.Millisecond
+	filingSize  = 1 << 20
 )
 
 // A Log appends records to files. Its methods may be called from many
@@ -97,13 +99,23 @@ type Log struct {
 	stopped chan struct{} // closed when the writer has returned
 
 	// The writer's own.
-	kernel *kernel // nil: a thread waits
-	file   file
-	name   string // of file, and of the file that failed last
-	day    int64  // of file, in days since 1970
-	size   int64  // what of file is whole and synced
-	left   []byte // accepted records that could not be written
-	used   []byte // room of a batch that has been written, for the next one
+	kernel  *kernel  // nil: a thread waits
+	journal *journal // nil: there is none, yet or any more
+	without bool     // the journal: it failed
+	day     int64    // of the newest record so far, in days since 1970
+	left    []byte   // accepted records that are not in a file: journaled, or written in vain
+	used    []byte   // room of a batch that has been written, for the next one
+	due     <-chan time.Time
+	filing  chan error // filing's outcome; nil: nothing is being filed
+
+	// The writer's, but while something is being filed.
+	aside   *kernel // for filing
+	file    file
+	name    string // of file, and of the file that failed last
+	fileDay int64  // of file
+	size    int64  // what of file is whole and synced
+	moving  []byte // what is being filed, and room for what was left since
+	entry   uint64 // the last one of the journal in it
 }
 
 // A batch is lines that are written and synced together.
@@ -111,22 +123,12 @@ type batch struct {
 	lines   []byte
 	awaited []span        // lines whose callers wait for done
 	day     int64         // of the newest record
+	file    bool          // not by way of the journal
 	done    chan struct{} // closed when it was written, or not
 	err     error         // why not; read it after done
 }
 
 type span struct{ from, to int }
-
-// A file is what the writer needs of an *os.File.
-type file interface {
-	io.Writer
-	io.ReaderAt
-	Size() (int64, error)
-	Named() (bool, error) // it is still what its name stands for
-	Truncate(size int64) error
-	Sync(*kernel) error // by the kernel, where it is not nil
-	Close() error
-}
 
 var errClosed = errors.New("audit: the log is closed")
 
@@ -149,17 +151,24 @@ func open(dir string, opt Options, openFile func(string) (file, error)) (*Log, e
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	if err := l.restore(); err != nil {
+		return nil, err
+	}
 	days, err := days(dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(days) > 0 {
-		if err := l.begin(days[len(days)-1]); err != nil {
+		l.day = days[len(days)-1]
+		if err := l.begin(l.day); err != nil {
 			return nil, fmt.Errorf("audit: %w", err)
 		}
 	}
 	if opt.Aside {
-		l.kernel = newKernel()
+		if l.kernel, l.aside = newKernel(), newKernel(); l.aside == nil {
+			l.kernel.close()
+			l.kernel = nil
+		}
 	}
 	go l.write()
 	return l, nil
@@ -225,7 +234,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Flush returns when everything accepted before is synced.
+// Flush returns when everything accepted before is in a file and synced.
 func (l *Log) Flush(ctx context.Context) error {
 	l.mu.Lock()
 	if l.closed {
@@ -233,6 +242,7 @@ func (l *Log) Flush(ctx context.Context) error {
 		return errClosed
 	}
 	b := l.next
+	b.file = true
 	l.mu.Unlock()
 	signal(l.urgent)
 	select {
@@ -281,12 +291,24 @@ func (l *Log) write() {
 		case <-l.urgent:
 			l.gather(taken.Add(company))
 		case <-late:
+		case <-l.due:
+			l.move()
+			continue
+		case err := <-l.filing:
+			if err = l.moved(err); err != nil {
+				l.failed.Store(&err)
+				late = time.After(again)
+			} else if len(l.left) > 0 {
+				l.moveSoon()
+			}
+			continue
 		case <-l.closing:
 			last = true
 		}
 		late, taken = nil, time.Now()
 		l.mu.Lock()
 		b := l.next
+		b.file = b.file || last
 		l.together = max(len(b.awaited), l.together-(l.together+7)/8)
 		l.next = &batch{lines: l.used, done: make(chan struct{})}
 		l.mu.Unlock()
@@ -306,7 +328,9 @@ func (l *Log) write() {
 	if l.file != nil {
 		l.file.Close()
 	}
+	l.journal.close()
 	l.kernel.close()
+	l.aside.close()
 }
 
 // gather waits until as many callers wait as the last times, but no longer than until t: who
@@ -336,24 +360,29 @@ func (l *Log) gather(t time.Time) {
 // and of its records those are left for the next attempt which were accepted
 // without waiting.
 func (l *Log) commit(b *batch) error {
+	if len(b.lines) == 0 && !b.file && l.failed.Load() == nil || l.keep(b) {
+		return nil
+	}
+	if l.filing != nil {
+		l.moved(<-l.filing) // what failed is tried again now
+	}
 	if len(b.lines)+len(l.left) == 0 {
 		if l.failed.Load() == nil {
 			return nil
 		}
 		return l.probe()
 	}
-	err := l.begin(max(b.day, l.day))
-	for _, p := range [][]byte{l.left, b.lines} {
-		if err == nil && len(p) > 0 {
-			_, err = l.file.Write(p)
+	l.day = max(l.day, b.day)
+	lines := b.lines
+	if len(l.left) > 0 {
+		lines = slices.Concat(l.left, lines)
+	}
+	err := l.put(l.day, lines, func() error { return l.sync(len(b.awaited)) })
+	if err == nil {
+		l.left, l.due = nil, nil
+		if l.journal != nil {
+			l.journal.filed = l.journal.entry
 		}
-	}
-	if err == nil {
-		err = l.sync(len(b.awaited))
-	}
-	if err == nil {
-		l.size += int64(len(l.left) + len(b.lines))
-		l.left = nil
 		return nil
 	}
 	from := 0
@@ -362,8 +391,24 @@ func (l *Log) commit(b *batch) error {
 		from = s.to
 	}
 	l.left = append(l.left, b.lines[from:]...)
-	l.abandon()
-	return fmt.Errorf("audit: a record could not be written: %w", err)
+	return err
+}
+
+// put appends lines to the file of a day and has them on the disk.
+func (l *Log) put(day int64, lines []byte, sync func() error) error {
+	err := l.begin(day)
+	if err == nil {
+		_, err = l.file.Write(lines)
+	}
+	if err == nil {
+		err = sync()
+	}
+	if err != nil {
+		l.abandon()
+		return fmt.Errorf("audit: a record could not be written: %w", err)
+	}
+	l.size += int64(len(lines))
+	return nil
 }
 
 // sync has what was written on the disk, for which callers wait.
@@ -375,6 +420,70 @@ func (l *Log) sync(callers int) error {
 		l.opt.Waiting()
 	}
 	return l.file.Sync(nil)
+}
+
+// keep has a batch in the journal, if that is where it belongs.
+func (l *Log) keep(b *batch) bool {
+	// Also one alone among batches of several; but what begins a file is in it at once.
+	if l.kernel == nil || l.together < 2 || len(b.awaited) == 0 || b.file || b.day > l.day || l.without || l.failed.Load() != nil {
+		return false
+	}
+	if l.journal == nil {
+		var err error
+		if l.journal, err = newJournal(l.dir); err != nil {
+			l.without = true
+			return false
+		}
+	}
+	err := l.journal.add(l.day, b.lines, l.kernel)
+	if err != nil {
+		if !errors.Is(err, errJournalFull) {
+			l.without = true
+		}
+		return false
+	}
+	l.left = append(l.left, b.lines...)
+	if l.filing == nil {
+		l.moveSoon()
+	}
+	return true
+}
+
+// moveSoon begins to file what is left, now or in a little while.
+func (l *Log) moveSoon() {
+	switch {
+	case len(l.left) >= filingSize:
+		l.move()
+	case l.due == nil:
+		l.due = time.After(filingDelay)
+	}
+}
+
+// move begins to file what is left.
+func (l *Log) move() {
+	l.due = nil
+	l.left, l.moving = l.moving[:0], l.left
+	l.entry = l.journal.entry
+	filing := make(chan error, 1)
+	go func(day int64) {
+		filing <- l.put(day, l.moving, func() error { return l.file.Sync(l.aside) })
+	}(l.day)
+	l.filing = filing
+}
+
+// moved ends it.
+func (l *Log) moved(err error) error {
+	l.filing = nil
+	if err != nil {
+		l.left = append(l.moving, l.left...)
+		l.moving = nil
+		return err
+	}
+	l.journal.filed = l.entry
+	if cap(l.moving) > 2*filingSize {
+		l.moving = nil
+	}
+	return nil
 }
 
 // abandon closes a file that failed. What is in it after a failed sync cannot
@@ -391,7 +500,7 @@ func (l *Log) abandon() {
 // probe tries whether records could be written again, so that Healthy, which
 // may be what keeps callers away, does not have to wait for one.
 func (l *Log) probe() error {
-	err := l.begin(l.day)
+	err := l.begin(l.fileDay)
 	if err == nil {
 		_, err = l.file.Write(make([]byte, 4096))
 	}
@@ -406,158 +515,4 @@ func (l *Log) probe() error {
 	}
 	l.abandon()
 	return fmt.Errorf("audit: a record could not be written: %w", err)
-}
-
-// begin makes the file of the day the one to write to.
-func (l *Log) begin(day int64) error {
-	if l.file != nil && l.day == day {
-		named, err := l.file.Named()
-		if err != nil || named {
-			return err
-		}
-		// Somebody has moved or removed it: what is written there nobody finds.
-		l.file.Close()
-		l.file, l.name = nil, ""
-	}
-	name := filepath.Join(l.dir, fileName(day))
-	f, err := l.open(name)
-	if err != nil {
-		return err
-	}
-	whole := l.size
-	if name != l.name {
-		whole, err = wholeLines(f)
-	}
-	if err == nil {
-		var size int64
-		if size, err = f.Size(); err == nil && size > whole {
-			if err = f.Truncate(whole); err == nil {
-				err = f.Sync(nil)
-			}
-		}
-	}
-	if err == nil && whole == 0 {
-		err = syncDir(l.dir) // so that the name of a new file lasts
-	}
-	if err != nil {
-		f.Close()
-		return fmt.Errorf("mending %s: %w", name, err)
-	}
-	if l.file != nil {
-		l.file.Close()
-	}
-	l.file, l.name, l.day, l.size = f, name, day, whole
-	l.retain()
-	return nil
-}
-
-// retain removes the files that are too old.
-func (l *Log) retain() {
-	if l.opt.RetainDays <= 0 {
-		return
-	}
-	all, _ := days(l.dir)
-	for _, day := range all {
-		if day <= l.day-int64(l.opt.RetainDays) {
-			os.Remove(filepath.Join(l.dir, fileName(day)))
-		}
-	}
-}
-
-// wholeLines returns the length of f without a last line that has no end.
-func wholeLines(f file) (int64, error) {
-	size, err := f.Size()
-	if err != nil {
-		return 0, err
-	}
-	buf := make([]byte, 64<<10)
-	for end := size; end > 0; {
-		from := max(0, end-int64(len(buf)))
-		p := buf[:end-from]
-		if _, err := f.ReadAt(p, from); err != nil {
-			return 0, err
-		}
-		if i := bytes.LastIndexByte(p, '\n'); i >= 0 {
-			return from + int64(i) + 1, nil
-		}
-		end = from
-	}
-	return 0, nil
-}
-
-const (
-	filePrefix = "cloudtrail-"
-	fileSuffix = ".jsonl"
-)
-
-func fileName(day int64) string {
-	return filePrefix + time.Unix(day*86400, 0).UTC().Format(time.DateOnly) + fileSuffix
-}
-
-// days returns the days of which dir has a file, in order.
-func days(dir string) ([]int64, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("audit: %w", err)
-	}
-	var all []int64
-	for _, e := range entries {
-		date, ok := strings.CutPrefix(e.Name(), filePrefix)
-		if !ok {
-			continue
-		}
-		if date, ok = strings.CutSuffix(date, fileSuffix); !ok {
-			continue
-		}
-		if t, err := time.Parse(time.DateOnly, date); err == nil {
-			all = append(all, t.Unix()/86400)
-		}
-	}
-	slices.Sort(all)
-	return all, nil
-}
-
-type osFile struct{ *os.File }
-
-func (f osFile) Size() (int64, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-func (f osFile) Sync(by *kernel) error {
-	if by != nil {
-		return by.sync(f.File)
-	}
-	return f.File.Sync()
-}
-
-func (f osFile) Named() (bool, error) {
-	ours, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Stat(f.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(ours, named), err
-}
-
-func openFile(name string) (file, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{f}, nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

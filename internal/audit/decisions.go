@@ -71,7 +71,7 @@ func OpenDecisions(dir string) (*Decisions, error) {
 		return nil, fmt.Errorf("audit: mending the explanations: %w", err)
 	}
 	d := &Decisions{
-		dir: dir, file: f.(osFile).File, size: size,
+		dir: dir, file: f.(*osFile).File, size: size,
 		more: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go d.write()
@@ -240,6 +240,6 @@ func (d *Decisions) turn(n int) error {
 		return err
 	}
 	d.file.Close()
-	d.file, d.size = f.(osFile).File, 0
+	d.file, d.size = f.(*osFile).File, 0
 	return nil
 }

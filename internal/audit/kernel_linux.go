@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"unsafe"
@@ -10,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernel syncs files without a thread of ours that waits (io_submit(2),
-// IOCB_CMD_FSYNC): it does so in a worker of its own, and says through an eventfd that
-// it is done, for which Go waits as for a network connection.
+// A kernel writes and syncs files without a thread of ours that waits (io_submit(2)): it
+// says through an eventfd that it is done, for which Go waits as for a network connection.
 type kernel struct {
 	context uintptr // aio_context_t
 	done    *os.File
@@ -41,12 +41,16 @@ type iocb struct {
 	operation uint16
 	_         int16 // priority
 	file      uint32
-	_         [4]uint64 // buffer, bytes and offset of reads and writes, reserved
+	buffer    uint64 // its address
+	bytes     uint64
+	offset    int64
+	_         uint64 // reserved
 	flags     uint32
 	eventfd   uint32
 }
 
 const (
+	iocbWrite   = 1 // IOCB_CMD_PWRITE
 	iocbFsync   = 2 // IOCB_CMD_FSYNC
 	iocbEventfd = 1 // IOCB_FLAG_RESFD: the eventfd is told
 )
@@ -58,29 +62,58 @@ type ioEvent struct {
 	_      int64
 }
 
+// errAside is that the kernel does not do it: not for this file system, or not now.
+var errAside = errors.New("not done by the kernel alone")
+
 // sync returns when what was written to the file is on the disk. One may wait at a time.
 func (k *kernel) sync(f *os.File) error {
-	request := &iocb{operation: iocbFsync, file: uint32(f.Fd()), flags: iocbEventfd, eventfd: k.fd}
-	_, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, k.context, 1, uintptr(unsafe.Pointer(&request)))
-	runtime.KeepAlive(f)
-	if e != 0 { // not for this file system, or not now
+	_, err := k.do(f, &iocb{operation: iocbFsync})
+	if errors.Is(err, errAside) {
 		return f.Sync()
 	}
+	return err
+}
+
+// write writes p at an offset of a file that openDirect has opened, and returns when it is on
+// the disk. One may wait at a time. p is of aligned's making: not on a stack, which may move.
+func (k *kernel) write(f *os.File, p []byte, offset int64) error {
+	n, err := k.do(f, &iocb{operation: iocbWrite, buffer: uint64(uintptr(unsafe.Pointer(&p[0]))), bytes: uint64(len(p)), offset: offset})
+	runtime.KeepAlive(p)
+	if errors.Is(err, errAside) {
+		_, err = f.WriteAt(p, offset)
+		return err
+	}
+	if err == nil && n != int64(len(p)) {
+		err = &os.PathError{Op: "write", Path: f.Name(), Err: io.ErrShortWrite}
+	}
+	return err
+}
+
+// do has the kernel do something with a file, and returns what came of it.
+func (k *kernel) do(f *os.File, request *iocb) (int64, error) {
+	request.file, request.flags, request.eventfd = uint32(f.Fd()), iocbEventfd, k.fd
+	_, _, e := unix.RawSyscall(unix.SYS_IO_SUBMIT, k.context, 1, uintptr(unsafe.Pointer(&request)))
+	if e != 0 {
+		return 0, errAside
+	}
 	var count [8]byte
-	if _, err := k.done.Read(count[:]); err != nil {
-		return fmt.Errorf("waiting for a sync: %w", err)
+	_, err := k.done.Read(count[:])
+	runtime.KeepAlive(f)
+	runtime.KeepAlive(request)
+	if err != nil {
+		return 0, fmt.Errorf("waiting for the disk: %w", err)
 	}
 	var event ioEvent
 	n, _, e := unix.RawSyscall6(unix.SYS_IO_GETEVENTS, k.context, 1, 1, uintptr(unsafe.Pointer(&event)), 0, 0)
 	switch {
 	case e != 0:
-		return os.NewSyscallError("io_getevents", e)
+		return 0, os.NewSyscallError("io_getevents", e)
 	case n != 1:
-		return errors.New("io_getevents: a sync that is done is not there")
+		return 0, errors.New("io_getevents: what is done is not there")
 	case event.result < 0:
-		return &os.PathError{Op: "sync", Path: f.Name(), Err: unix.Errno(-event.result)}
+		return 0, &os.PathError{Op: "write or sync", Path: f.Name(), Err: unix.Errno(-event.result)}
 	}
-	return nil
+	return event.result, nil
 }
 
 func (k *kernel) close() {
@@ -88,4 +121,35 @@ func (k *kernel) close() {
 		unix.Syscall(unix.SYS_IO_DESTROY, k.context, 0, 0)
 		k.done.Close()
 	}
+}
+
+// openDirect opens a file that is written past the page cache, and synced with each write.
+func openDirect(name string, flag int) (*os.File, error) {
+	return os.OpenFile(name, flag|unix.O_DIRECT|unix.O_DSYNC, 0o600)
+}
+
+// setDirect has what is written to f from now on go past the page cache and to where writeAt
+// says, or through it to the file's end.
+func setDirect(f *os.File, on bool) error {
+	flags := unix.O_APPEND
+	if on {
+		flags = unix.O_DIRECT
+	}
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags)
+	return os.NewSyscallError("fcntl", err)
+}
+
+// writeAt writes p at an offset of f, for which os.File does not know that it may.
+func writeAt(f *os.File, p []byte, offset int64) error {
+	n, err := unix.Pwrite(int(f.Fd()), p, offset)
+	for err == unix.EINTR {
+		n, err = unix.Pwrite(int(f.Fd()), p, offset)
+	}
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return &os.PathError{Op: "write", Path: f.Name(), Err: err}
+	}
+	return nil
 }
