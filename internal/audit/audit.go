@@ -22,10 +22,10 @@
 //     being written is removed before the next record follows.
 //
 // Records that arrive while others are being synced are written together and
-// share the next sync. With [Options.Aside] those of many callers are in a
-// journal first, and in the file of their day within 50 milliseconds: what is
-// only in the journal when the process or the machine dies is filed when the
-// log is opened again.
+// share the next sync. Where the file system can do it, those of many callers
+// are in a journal first, and in the file of their day within 50 milliseconds:
+// what is only in the journal when the process or the machine dies is filed
+// when the log is opened again.
 //
 // [Read] returns records, newest first. [Decisions] keeps why decisions came
 // out as they did, by request id.
@@ -54,8 +54,7 @@ type Options struct {
 	Waiting func()
 	// Aside has the kernel write and sync what several callers wait for, without a thread
 	// that waits, where it can. That takes less, but longer when others want the processor
-	// that the kernel does it on. Such records are in the file of their day a little
-	// later, and in a journal until then.
+	// that the kernel does it on.
 	Aside bool
 }
 
@@ -100,8 +99,8 @@ type Log struct {
 
 	// The writer's own.
 	kernel  *kernel  // nil: a thread waits
-	journal *journal // nil: there is none, yet or any more
-	without bool     // the journal: it failed
+	journal *journal // nil: there is none yet
+	without bool     // the journal: there can be none, or it failed
 	day     int64    // of the newest record so far, in days since 1970
 	left    []byte   // accepted records that are not in a file: journaled, or written in vain
 	used    []byte   // room of a batch that has been written, for the next one
@@ -416,16 +415,23 @@ func (l *Log) sync(callers int) error {
 	if l.kernel != nil && l.together > 1 { // also one alone among batches of several
 		return l.file.Sync(l.kernel)
 	}
-	if callers > 0 && l.opt.Waiting != nil {
-		l.opt.Waiting()
+	if callers > 0 {
+		l.waiting()
 	}
 	return l.file.Sync(nil)
+}
+
+// waiting says that a thread is about to wait, and callers for it.
+func (l *Log) waiting() {
+	if l.opt.Waiting != nil {
+		l.opt.Waiting()
+	}
 }
 
 // keep has a batch in the journal, if that is where it belongs.
 func (l *Log) keep(b *batch) bool {
 	// Also one alone among batches of several; but what begins a file is in it at once.
-	if l.kernel == nil || l.together < 2 || len(b.awaited) == 0 || b.file || b.day > l.day || l.without || l.failed.Load() != nil {
+	if l.together < 2 || len(b.awaited) == 0 || b.file || b.day > l.day || l.without || l.failed.Load() != nil {
 		return false
 	}
 	if l.journal == nil {
@@ -434,6 +440,9 @@ func (l *Log) keep(b *batch) bool {
 			l.without = true
 			return false
 		}
+	}
+	if l.kernel == nil {
+		l.waiting()
 	}
 	err := l.journal.add(l.day, b.lines, l.kernel)
 	if err != nil {

@@ -209,12 +209,7 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-func (f *osFile) Sync(by *kernel) error {
-	if by != nil {
-		return by.sync(f.File)
-	}
-	return f.File.Sync()
-}
+func (f *osFile) Sync(by *kernel) error { return by.sync(f.File) }
 
 func (f *osFile) Named() (bool, error) { return named(f.File) }
 

@@ -14,11 +14,18 @@ import (
 	"time"
 )
 
+// eachWay tests a log with a thread that waits for the disk, and with the kernel alone.
+func eachWay(t *testing.T, test func(*testing.T, Options)) {
+	for _, aside := range []bool{false, true} {
+		t.Run(fmt.Sprint("aside=", aside), func(t *testing.T) { test(t, Options{Aside: aside}) })
+	}
+}
+
 // journaling opens a log that has a journal, with one record in its file.
-func journaling(t *testing.T, dir string, d *disks) *Log {
+func journaling(t *testing.T, dir string, d *disks, opt Options) *Log {
 	t.Helper()
-	l := withOptions(t, dir, d, Options{Aside: true})
-	if l.kernel == nil {
+	l := withOptions(t, dir, d, opt)
+	if opt.Aside && l.kernel == nil {
 		t.Skip("this kernel does not write by itself")
 	}
 	if err := l.Append(t.Context(), record(noon, "first"), true); err != nil {
@@ -33,11 +40,15 @@ func journaling(t *testing.T, dir string, d *disks) *Log {
 	return l
 }
 
-// appendMany appends records from many goroutines and returns the ids of those that the log
-// has acknowledged.
-func appendMany(t *testing.T, l *Log, prefix string, each int) []string {
-	var mu sync.Mutex
-	var ok []string
+// An appender appends records from many goroutines.
+type appender struct {
+	mu   sync.Mutex
+	ids  []string // of those that the log has acknowledged
+	done chan struct{}
+}
+
+func appendingMany(t *testing.T, l *Log, prefix string, each int) *appender {
+	a := &appender{done: make(chan struct{})}
 	var wg sync.WaitGroup
 	for w := range 16 {
 		wg.Go(func() {
@@ -48,14 +59,46 @@ func appendMany(t *testing.T, l *Log, prefix string, each int) []string {
 				if err := l.Append(t.Context(), r, true); err != nil {
 					continue
 				}
-				mu.Lock()
-				ok = append(ok, id)
-				mu.Unlock()
+				a.mu.Lock()
+				a.ids = append(a.ids, id)
+				a.mu.Unlock()
 			}
 		})
 	}
-	wg.Wait()
-	return ok
+	go func() {
+		wg.Wait()
+		close(a.done)
+	}()
+	return a
+}
+
+func (a *appender) acknowledged() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.ids)
+}
+
+// stalled returns what has been acknowledged when there is no more for a while.
+func (a *appender) stalled() []string {
+	for n := -1; ; {
+		select {
+		case <-a.done:
+			return a.acknowledged()
+		case <-time.After(300 * time.Millisecond):
+		}
+		if ids := a.acknowledged(); len(ids) > n {
+			n = len(ids)
+		} else {
+			return ids
+		}
+	}
+}
+
+// appendMany waits for it.
+func appendMany(t *testing.T, l *Log, prefix string, each int) []string {
+	a := appendingMany(t, l, prefix, each)
+	<-a.done
+	return a.acknowledged()
 }
 
 // copied is what a crash leaves of a directory.
@@ -87,185 +130,200 @@ func once(t *testing.T, dir string, want []string) map[string]int {
 // The power fails before anything of the day's file has reached the disk: what was
 // acknowledged is in the journal, and in the file after the next start.
 func TestJournalPowerFailure(t *testing.T) {
-	dir, d := t.TempDir(), new(disks)
-	l := journaling(t, dir, d)
-	if err := l.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	hold := make(chan struct{})
-	d.set(func() { d.forget, d.hold = true, hold })
-	defer close(hold)
-	want := appendMany(t, l, "kept", 60)
-	if len(want) != 16*60 {
-		t.Errorf("%d of %d are acknowledged", len(want), 16*60)
-	}
-	crash := copied(t, dir)
-	if n := len(ids(t, crash, Filter{})); n > 1+16*8 {
-		t.Fatalf("%d records are in the file: those of now have not been forgotten", n)
-	}
-	l = openLog(t, crash, Options{})
-	once(t, crash, want)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	openLog(t, crash, Options{})
-	once(t, crash, want)
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir, d := t.TempDir(), new(disks)
+		l := journaling(t, dir, d, opt)
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hold := make(chan struct{})
+		d.set(func() { d.forget, d.hold = true, hold })
+		defer close(hold)
+		want := appendingMany(t, l, "kept", 60).stalled()
+		if len(want) == 0 {
+			t.Error("none is acknowledged without the file")
+		}
+		crash := copied(t, dir)
+		if n := len(ids(t, crash, Filter{})); n > 1+16*8 {
+			t.Fatalf("%d records are in the file: those of now have not been forgotten", n)
+		}
+		l = openLog(t, crash, Options{})
+		once(t, crash, want)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		openLog(t, crash, Options{})
+		once(t, crash, want)
+	})
 }
 
 // A crash while the day's file is being synced: what is in it already is not added again.
 func TestJournalAndFile(t *testing.T) {
-	dir, d := t.TempDir(), new(disks)
-	l := journaling(t, dir, d)
-	hold := make(chan struct{})
-	d.set(func() { d.hold = hold })
-	want := appendMany(t, l, "both", 30)
-	for len(ids(t, dir, Filter{})) < 16*30/2 { // written, not synced
-		time.Sleep(time.Millisecond)
-	}
-	crash := copied(t, dir)
-	openLog(t, crash, Options{})
-	once(t, crash, want)
-	close(hold)
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir, d := t.TempDir(), new(disks)
+		l := journaling(t, dir, d, opt)
+		hold := make(chan struct{})
+		d.set(func() { d.hold = hold })
+		all := appendingMany(t, l, "both", 30)
+		want := all.stalled()
+		for end := time.Now().Add(5 * time.Second); len(ids(t, dir, Filter{})) <= 1+16*8; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("nothing is in the file")
+			}
+		}
+		crash := copied(t, dir)
+		openLog(t, crash, Options{})
+		once(t, crash, want)
+		close(hold)
+		<-all.done
+	})
 }
 
 // When what is in the journal cannot be filed any more, there is an end to what it takes,
 // and who brings more waits.
 func TestJournalFull(t *testing.T) {
-	dir, d := t.TempDir(), new(disks)
-	l := journaling(t, dir, d)
-	hold := make(chan struct{})
-	d.set(func() { d.hold = hold })
-	done := make(chan []string)
-	go func() { done <- appendMany(t, l, "full", 1000) }()
-	select {
-	case <-done:
-		t.Error("a journal of 8 MiB has taken 16,000 records")
-	case <-time.After(time.Second):
-	}
-	crash := copied(t, dir)
-	openLog(t, crash, Options{})
-	if n := len(once(t, crash, nil)); n < 3000 {
-		t.Errorf("after a crash there are %d records, of the journal 3,000 at least", n)
-	}
-	d.set(func() { d.hold = nil })
-	close(hold)
-	want := <-done
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	once(t, dir, want)
-	if len(want) != 16000 {
-		t.Errorf("%d of 16,000 are acknowledged", len(want))
-	}
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir, d := t.TempDir(), new(disks)
+		l := journaling(t, dir, d, opt)
+		hold := make(chan struct{})
+		d.set(func() { d.hold = hold })
+		all := appendingMany(t, l, "full", 1000)
+		kept := all.stalled()
+		if n := len(kept); n == 0 || n == 16000 {
+			t.Errorf("a journal of 8 MiB has taken %d records", n)
+		}
+		crash := copied(t, dir)
+		openLog(t, crash, Options{})
+		once(t, crash, kept)
+		d.set(func() { d.hold = nil })
+		close(hold)
+		<-all.done
+		want := all.acknowledged()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		once(t, dir, want)
+		if len(want) != 16000 {
+			t.Errorf("%d of 16,000 are acknowledged", len(want))
+		}
+	})
 }
 
 // While the day's file cannot be written calls fail, though the journal could be.
 func TestJournalWithoutFile(t *testing.T) {
-	for name, fault := range map[string]func(*disks){
-		"write": func(d *disks) { d.write, d.partly = errFull, true },
-		"sync":  func(d *disks) { d.sync = errFull },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir, d := t.TempDir(), new(disks)
-			l := journaling(t, dir, d)
-			want := appendMany(t, l, "before", 4)
-			d.set(func() { fault(d) })
-			for end := time.Now().Add(5 * time.Second); l.Healthy() == nil && time.Now().Before(end); {
-				want = append(want, appendMany(t, l, fmt.Sprint("trusted-", len(want)), 4)...)
-			}
-			if err := l.Healthy(); !errors.Is(err, errFull) {
-				t.Fatalf("Healthy = %v, want %v", err, errFull)
-			}
-			if got := appendMany(t, l, "refused", 4); len(got) > 0 {
-				t.Errorf("%d records are acknowledged", len(got))
-			}
-			d.set(func() { d.write, d.sync = nil, nil })
-			want = append(want, appendMany(t, l, "after", 4)...)
-			if err := l.Close(); err != nil {
-				t.Error(err)
-			}
-			for id := range once(t, dir, want) {
-				if strings.HasPrefix(id, "refused") {
-					t.Errorf("%s was refused and is there", id)
+	eachWay(t, func(t *testing.T, opt Options) {
+		for name, fault := range map[string]func(*disks){
+			"write": func(d *disks) { d.write, d.partly = errFull, true },
+			"sync":  func(d *disks) { d.sync = errFull },
+		} {
+			t.Run(name, func(t *testing.T) {
+				dir, d := t.TempDir(), new(disks)
+				l := journaling(t, dir, d, opt)
+				want := appendMany(t, l, "before", 4)
+				d.set(func() { fault(d) })
+				for end := time.Now().Add(5 * time.Second); l.Healthy() == nil && time.Now().Before(end); {
+					want = append(want, appendMany(t, l, fmt.Sprint("trusted-", len(want)), 4)...)
 				}
-			}
-		})
-	}
+				if err := l.Healthy(); !errors.Is(err, errFull) {
+					t.Fatalf("Healthy = %v, want %v", err, errFull)
+				}
+				if got := appendMany(t, l, "refused", 4); len(got) > 0 {
+					t.Errorf("%d records are acknowledged", len(got))
+				}
+				d.set(func() { d.write, d.sync = nil, nil })
+				want = append(want, appendMany(t, l, "after", 4)...)
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+				for id := range once(t, dir, want) {
+					if strings.HasPrefix(id, "refused") {
+						t.Errorf("%s was refused and is there", id)
+					}
+				}
+			})
+		}
+	})
 }
 
 // What cannot be filed at the end is filed at the next start.
 func TestJournalOutlivesClose(t *testing.T) {
-	dir, d := t.TempDir(), new(disks)
-	l := journaling(t, dir, d)
-	if err := l.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	d.set(func() { d.write = errFull })
-	want := appendMany(t, l, "late", 1)
-	if err := l.Close(); !errors.Is(err, errFull) {
-		t.Errorf("Close = %v, want %v", err, errFull)
-	}
-	openLog(t, dir, Options{})
-	once(t, dir, want)
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir, d := t.TempDir(), new(disks)
+		l := journaling(t, dir, d, opt)
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.set(func() { d.write = errFull })
+		want := appendMany(t, l, "late", 1)
+		if err := l.Close(); !errors.Is(err, errFull) {
+			t.Errorf("Close = %v, want %v", err, errFull)
+		}
+		openLog(t, dir, Options{})
+		once(t, dir, want)
+	})
 }
 
 // A journal that is taken away, or cannot be made, is done without.
 func TestJournalTakenAway(t *testing.T) {
-	for name, take := range map[string]func(string) error{
-		"removed": os.Remove,
-		"another": func(name string) error { return errors.Join(os.Remove(name), os.WriteFile(name, []byte("{}"), 0o600)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			l := journaling(t, dir, new(disks))
-			want := appendMany(t, l, "with", 4)
-			if err := take(filepath.Join(dir, journalName)); err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, appendMany(t, l, "without", 4)...)
-			if len(want) != 2*16*4 {
-				t.Errorf("%d of %d are acknowledged", len(want), 2*16*4)
-			}
-			crash := copied(t, dir)
-			openLog(t, crash, Options{})
-			once(t, crash, want[16*4:])
-			l.Close()
-			once(t, dir, want)
-		})
-	}
-	dir := t.TempDir()
-	l := openLog(t, dir, Options{Aside: true})
-	if err := os.Mkdir(filepath.Join(dir, journalName), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Append(t.Context(), record(noon, "first"), true); err != nil {
-		t.Fatal(err)
-	}
-	want := appendMany(t, l, "without", 4)
-	if len(want) != 16*4 {
-		t.Errorf("%d of %d are acknowledged where no journal can be made", len(want), 16*4)
-	}
-	once(t, dir, want)
+	eachWay(t, func(t *testing.T, opt Options) {
+		for name, take := range map[string]func(string) error{
+			"removed": os.Remove,
+			"another": func(name string) error { return errors.Join(os.Remove(name), os.WriteFile(name, []byte("{}"), 0o600)) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				dir := t.TempDir()
+				l := journaling(t, dir, new(disks), opt)
+				want := appendMany(t, l, "with", 4)
+				if err := take(filepath.Join(dir, journalName)); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, appendMany(t, l, "without", 4)...)
+				if len(want) != 2*16*4 {
+					t.Errorf("%d of %d are acknowledged", len(want), 2*16*4)
+				}
+				crash := copied(t, dir)
+				openLog(t, crash, Options{})
+				once(t, crash, want[16*4:])
+				l.Close()
+				once(t, dir, want)
+			})
+		}
+		dir := t.TempDir()
+		l := openLog(t, dir, opt)
+		if err := os.Mkdir(filepath.Join(dir, journalName), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append(t.Context(), record(noon, "first"), true); err != nil {
+			t.Fatal(err)
+		}
+		want := appendMany(t, l, "without", 4)
+		if len(want) != 16*4 {
+			t.Errorf("%d of %d are acknowledged where no journal can be made", len(want), 16*4)
+		}
+		once(t, dir, want)
+	})
 }
 
 // A journal is there while it is needed.
 func TestJournalRemoved(t *testing.T) {
-	dir := t.TempDir()
-	l := journaling(t, dir, new(disks))
-	name := filepath.Join(dir, journalName)
-	info, err := os.Stat(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Size() != halves*halfSize || info.Mode() != 0o600 {
-		t.Errorf("the journal has %d bytes and mode %v", info.Size(), info.Mode())
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after Close the journal is there: %v", err)
-	}
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir := t.TempDir()
+		l := journaling(t, dir, new(disks), opt)
+		name := filepath.Join(dir, journalName)
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() != halves*halfSize || info.Mode() != 0o600 {
+			t.Errorf("the journal has %d bytes and mode %v", info.Size(), info.Mode())
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("after Close the journal is there: %v", err)
+		}
+	})
 }
 
 // What of a journal is read: entries that are whole, and not known to be filed, in order.

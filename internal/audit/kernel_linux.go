@@ -13,6 +13,7 @@ import (
 
 // A kernel writes and syncs files without a thread of ours that waits (io_submit(2)): it
 // says through an eventfd that it is done, for which Go waits as for a network connection.
+// Where it is nil a thread waits.
 type kernel struct {
 	context uintptr // aio_context_t
 	done    *os.File
@@ -67,6 +68,9 @@ var errAside = errors.New("not done by the kernel alone")
 
 // sync returns when what was written to the file is on the disk. One may wait at a time.
 func (k *kernel) sync(f *os.File) error {
+	if k == nil {
+		return f.Sync()
+	}
 	_, err := k.do(f, &iocb{operation: iocbFsync})
 	if errors.Is(err, errAside) {
 		return f.Sync()
@@ -77,6 +81,10 @@ func (k *kernel) sync(f *os.File) error {
 // write writes p at an offset of a file that openDirect has opened, and returns when it is on
 // the disk. One may wait at a time. p is of aligned's making: not on a stack, which may move.
 func (k *kernel) write(f *os.File, p []byte, offset int64) error {
+	if k == nil {
+		_, err := f.WriteAt(p, offset)
+		return err
+	}
 	n, err := k.do(f, &iocb{operation: iocbWrite, buffer: uint64(uintptr(unsafe.Pointer(&p[0]))), bytes: uint64(len(p)), offset: offset})
 	runtime.KeepAlive(p)
 	if errors.Is(err, errAside) {
