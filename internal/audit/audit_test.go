@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -566,6 +567,7 @@ func TestMain(m *testing.M) {
 		}
 		select {}
 	}
+	runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0))) // as a server has while threads wait for the disk
 	os.Exit(m.Run())
 }
 
