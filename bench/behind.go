@@ -72,7 +72,7 @@ func benchUpstream(ctx context.Context, s settings) ([]table, error) {
 		}
 	}
 	return latencies(ctx, s, "GetObject of 1 KiB, before a store",
-		"a user whom the bucket's policy lets read; the same objects read from versitygw by its root; CPU is that of the one process", servers, requests)
+		"a user whom the bucket's policy lets read; the same objects read from versitygw by its root; CPU is that of the one process", before, store, requests)
 }
 
 // benchDynamoDB measures GetItem and PutItem of an engine, and of iamd before such an engine.
@@ -148,7 +148,7 @@ func benchDynamoDB(ctx context.Context, s settings) ([]table, error) {
 				requests[i] = append(requests[i], b)
 			}
 		}
-		tables, err := latencies(ctx, s, op+", before an engine", "a user whom a policy lets read and write the table; the engine alone takes any key; CPU is that of the one process", servers, requests)
+		tables, err := latencies(ctx, s, op+", before an engine", "a user whom a policy lets read and write the table; the engine alone takes any key; CPU is that of the one process", before, engine, requests)
 		if err != nil {
 			return nil, err
 		}
@@ -157,9 +157,17 @@ func benchDynamoDB(ctx context.Context, s settings) ([]table, error) {
 	return all, nil
 }
 
-// latencies compares servers with one connection, where the time of an answer is what the
-// server needs for it, and then with many.
-func latencies(ctx context.Context, s settings, title, note string, servers []*server, requests [][][]byte) ([]table, error) {
+// latencies measures a server, what it stands before, and, for what any process in between
+// costs, a proxy that copies bytes and reads none: with one connection, and with as many as
+// elsewhere.
+func latencies(ctx context.Context, s settings, title, note string, before, behind *server, requests [][][]byte) ([]table, error) {
+	copier, err := startCopier(ctx, s, behind.addr)
+	if err != nil {
+		return nil, err
+	}
+	defer copier.stop()
+	servers := []*server{before, copier, behind}
+	requests = [][][]byte{requests[0], requests[1], requests[1]}
 	var all []table
 	for _, conns := range []int{1, s.conns} {
 		s.conns = conns
@@ -167,7 +175,8 @@ func latencies(ctx context.Context, s settings, title, note string, servers []*s
 		if err != nil {
 			return nil, err
 		}
-		t := results(title, fmt.Sprintf("%d connections; %s; p50 of the first is %.0f µs more", conns, note, float64((best[0].p50-best[1].p50).Nanoseconds())/1000), servers, best)
+		more := func(i int) float64 { return float64((best[i].p50 - best[2].p50).Nanoseconds()) / 1000 }
+		t := results(title, fmt.Sprintf("%d connections; %s; p50 of the first is %.0f µs more, of a proxy that copies bytes %.0f", conns, note, more(0), more(1)), servers, best)
 		all = append(all, t)
 	}
 	return all, nil

@@ -5,8 +5,8 @@
 //	sigv4    a verification: ours, and the SDK's signer as a verifier would use it
 //	sts      AssumeRole over HTTP beside a bare net/http server
 //	s3       an authorised GetObject of 1 KiB beside versitygw
-//	upstream GetObject of 1 KiB of iamd before versitygw, beside versitygw alone
-//	dynamodb GetItem and PutItem of iamd before dynoxide, beside dynoxide alone
+//	upstream GetObject of 1 KiB of iamd before versitygw, beside versitygw alone and a proxy that copies bytes
+//	dynamodb GetItem and PutItem of iamd before dynoxide, beside dynoxide alone and such a proxy
 //	lambda   Invoke of a warm function beside a bare net/http server
 //	imds     the credentials of an instance and of a task, as SDKs fetch them
 //	size     an organisation of 1,000 accounts, 100,000 users and 50,000 roles
@@ -72,9 +72,13 @@ var parts = []part{
 const pinned = "IAMD_BENCH_PINNED" // set for the program that main starts on the client's core
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "bare" {
-		bare()
-		return
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case "bare":
+			bare()
+		case "copier":
+			copier()
+		}
 	}
 	testing.Init()
 	only := flag.String("only", "", "comma-separated parts to run: policy, sigv4, sts, s3, upstream, dynamodb, lambda, imds, size (default all)")

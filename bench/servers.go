@@ -162,6 +162,32 @@ func (s *server) request(ctx context.Context, keys sigv4.Signer, service, method
 	return r, nil
 }
 
+// copier is a proxy that copies bytes to and from an address. It is the "copier" command of
+// this program.
+func copier() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("ready at", l.Addr())
+	for {
+		client, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			defer client.Close()
+			behind, err := net.Dial("tcp", os.Args[2])
+			if err != nil {
+				panic(err)
+			}
+			defer behind.Close()
+			go io.Copy(client, behind)
+			io.Copy(behind, client)
+		}()
+	}
+}
+
 // bare is a net/http server that does nothing but answer: as many bytes as it is
 // told, after reading the request. It is the "bare" command of this program.
 func bare() {
@@ -183,6 +209,15 @@ func bare() {
 }
 
 func startBare(ctx context.Context, s settings, size int) (*server, error) {
+	return startSelf(ctx, s, "bare net/http", "bare", strconv.Itoa(size))
+}
+
+func startCopier(ctx context.Context, s settings, to string) (*server, error) {
+	return startSelf(ctx, s, "a copier of bytes", "copier", to)
+}
+
+// startSelf starts a command of this program.
+func startSelf(ctx context.Context, s settings, name string, args ...string) (*server, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -191,7 +226,7 @@ func startBare(ctx context.Context, s settings, size int) (*server, error) {
 		addr, _ := strings.CutPrefix(line, "ready at ")
 		return addr
 	}
-	return start(ctx, s, "bare net/http", "", "", ready, nil, self, "bare", strconv.Itoa(size))
+	return start(ctx, s, name, "", "", ready, nil, self, args...)
 }
 
 // startIAMD builds iamd from the tree and starts it, with more arguments if need be, on a store of its own.
