@@ -204,8 +204,9 @@ func TestKilledWithWorkloads(t *testing.T) {
 	root.says("Online", "ssm", "describe-instance-information", "--query", "InstanceInformationList[].PingStatus", "--output", "text")
 	is("TerminationNotice", "ecs", "describe-tasks", "--cluster", "main", "--tasks", task, "--query", "tasks[0].stopCode")
 	// The instance has a new disk, and its user data runs; the command was taken on, and nobody
-	// will say how it ended: it times out in its hour.
-	is("InProgress", "ssm", "get-command-invocation", "--command-id", command, "--instance-id", instance, "--query", "Status")
+	// will say how it ended.
+	is("Failed", "ssm", "get-command-invocation", "--command-id", command, "--instance-id", instance, "--query", "Status")
+	is("The instance ended while the command ran.", "ssm", "get-command-invocation", "--command-id", command, "--instance-id", instance, "--query", "StandardErrorContent")
 	for _, kind := range kinds {
 		if kind != "ec2" && runs(t, marker+kind) {
 			t.Errorf("what ran for %s runs again", kind)

@@ -207,6 +207,9 @@ func (h *house) agent(ctx context.Context, g *ec2.Guest) {
 		h.log.Error("an instance has no agent of Systems Manager", "instance", g.ID, "error", err)
 		return
 	}
+	if err := h.nodes.Booted(ctx, g.Account, g.Region, g.ID); err != nil {
+		h.log.Error("commands that an instance does not run any more could not be ended", "instance", g.ID, "error", err)
+	}
 	(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: h.server, Credentials: g.Credentials, Exec: g.Exec, Shell: shell}).Run(ctx)
 }
 

@@ -399,6 +399,9 @@ func (s *Server) open() error {
 			s.t.Errorf("an agent: %v", err)
 			return
 		}
+		if err := s.nodes.Booted(ctx, g.Account, g.Region, g.ID); err != nil && ctx.Err() == nil {
+			s.t.Errorf("an agent: %v", err)
+		}
 		(&ssmagent.Agent{ID: g.ID, Region: g.Region, IP: g.IP, Hostname: g.Hostname, Endpoint: s.handler, Credentials: g.Credentials, Exec: g.Exec, Shell: shell, Now: s.Now}).Run(ctx)
 	}
 	s.items = &dynamodbservice.Service{DB: s.DB, Engine: s.engines.Engine, Keyring: s.Keyring, Backups: filepath.Join(s.Dir, "dynamodb-backups")}

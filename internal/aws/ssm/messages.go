@@ -187,6 +187,38 @@ func (s *Service) getMessages(ctx context.Context, c *service.Call, in *api.GetM
 	}
 }
 
+// Booted ends the commands that ran on an instance before it was started, or started again:
+// its agent does not know of them, and will not answer.
+func (s *Service) Booted(ctx context.Context, account, region, instance string) error {
+	return s.DB.Update(ctx, func(tx *store.Tx) error { return lose(tx, nodeKey(account, region, instance)+"/", s.now()) })
+}
+
+// lose ends what was begun of messages with a key like that.
+func lose(tx *store.Tx, prefix string, now time.Time) error {
+	for at, m := range messages.All(tx, prefix) {
+		if !m.Acknowledged {
+			continue
+		}
+		messages.Delete(tx, at)
+		if !strings.HasPrefix(m.Topic, sendTopic) {
+			continue
+		}
+		key := strings.TrimSuffix(at, instanceOf(m.ID)+"/"+m.ID) + m.Command + "/" + instanceOf(m.ID)
+		i := invocations.Get(tx, key)
+		if i == nil || i.over() {
+			continue
+		}
+		i.Ended = now.UTC()
+		if i.Status == cancelling {
+			i.Status, i.Details = cancelled, cancelled
+		} else {
+			i.Status, i.Details, i.Stderr = failed, failed, "The instance ended while the command ran.\n"
+		}
+		invocations.Put(tx, key, i)
+	}
+	return nil
+}
+
 // stamp is a time as agents write it.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 

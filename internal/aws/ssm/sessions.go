@@ -33,7 +33,8 @@ var sessions = store.NewTable[Session]("ssm-sessions") // by account/region/id
 // SessionDocument is the document of sessions that name none.
 const SessionDocument = "SSM-SessionManagerRunShell"
 
-// Recover ends the sessions of an earlier life of the server, which nobody is in any more.
+// Recover ends the sessions of an earlier life of the server, which nobody is in any more,
+// and the commands that ran then.
 func Recover(ctx context.Context, db *store.DB, now time.Time) error {
 	return db.Update(ctx, func(tx *store.Tx) error {
 		for key, session := range sessions.All(tx, "") {
@@ -42,7 +43,7 @@ func Recover(ctx context.Context, db *store.DB, now time.Time) error {
 				sessions.Put(tx, key, session)
 			}
 		}
-		return nil
+		return lose(tx, "", now)
 	})
 }
 
