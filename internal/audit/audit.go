@@ -367,6 +367,7 @@ func (l *Log) commit(b *batch) error {
 	}
 	if len(b.lines)+len(l.left) == 0 {
 		if l.failed.Load() == nil {
+			l.settle()
 			return nil
 		}
 		return l.probe()
@@ -379,9 +380,7 @@ func (l *Log) commit(b *batch) error {
 	err := l.put(l.day, lines, func() error { return l.sync(len(b.awaited)) })
 	if err == nil {
 		l.left, l.due = nil, nil
-		if l.journal != nil {
-			l.journal.filed = l.journal.entry
-		}
+		l.settle()
 		return nil
 	}
 	from := 0
@@ -391,6 +390,14 @@ func (l *Log) commit(b *batch) error {
 	}
 	l.left = append(l.left, b.lines[from:]...)
 	return err
+}
+
+// settle has the journal know that nothing is left, and does away with one that failed.
+func (l *Log) settle() {
+	if l.journal != nil && (l.journal.settle(l.kernel) != nil || l.without) {
+		l.journal.close()
+		l.journal, l.without = nil, true
+	}
 }
 
 // put appends lines to the file of a day and has them on the disk.

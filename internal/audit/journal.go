@@ -30,6 +30,7 @@ type journal struct {
 	room  []byte // for an entry, as the disk wants it: see aligned
 	entry uint64 // the last one
 	filed uint64 // the last one whose lines are in the file of their day, and synced
+	told  uint64 // the last one of which the journal on the disk says so
 	half  int
 	at    int            // in that half
 	last  [halves]uint64 // entry of each half
@@ -82,8 +83,11 @@ func newJournal(dir string) (*journal, error) {
 // add has lines on the disk when it returns nil. After errJournalFull, and only then, it may
 // be called again.
 func (j *journal) add(day int64, lines []byte, by *kernel) error {
-	if there, err := named(j.f); err != nil || !there {
-		return fmt.Errorf("audit: the journal has been taken away: %w", err)
+	switch there, err := named(j.f); {
+	case err != nil:
+		return err
+	case !there:
+		return errors.New("audit: the journal has been taken away")
 	}
 	size := (entryHeader + len(lines) + block - 1) &^ (block - 1)
 	if size > entrySize {
@@ -103,7 +107,20 @@ func (j *journal) add(day int64, lines []byte, by *kernel) error {
 	}
 	j.entry++
 	j.at += size
-	j.last[j.half] = j.entry
+	j.last[j.half], j.told = j.entry, j.filed
+	return nil
+}
+
+// settle has on the disk that all of the journal has been filed. Only the end of a file is
+// looked through for what a journal may not have filed.
+func (j *journal) settle(by *kernel) error {
+	if j.filed = j.entry; j.told == j.entry {
+		return nil
+	}
+	if err := j.add(0, nil, by); err != nil {
+		return err
+	}
+	j.filed, j.told = j.entry, j.entry // this one is nothing
 	return nil
 }
 
@@ -122,8 +139,9 @@ func (j *journal) close() error {
 	if j == nil {
 		return nil
 	}
+	ours, _ := named(j.f) // and not what somebody has put there
 	err := j.f.Close()
-	if j.filed == j.entry {
+	if ours && j.filed == j.entry {
 		err = errors.Join(err, os.Remove(j.name))
 	}
 	return err

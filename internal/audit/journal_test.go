@@ -179,6 +179,36 @@ func TestJournalAndFile(t *testing.T) {
 	})
 }
 
+// What has been filed is not filed again after a crash, though its file has been moved away
+// meanwhile, or so much has been added that it is far from its end.
+func TestJournalSettled(t *testing.T) {
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir := t.TempDir()
+		l := journaling(t, dir, new(disks), opt)
+		appendMany(t, l, "old", 4)
+		if err := l.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			crash := copied(t, dir)
+			if err := os.Remove(filepath.Join(crash, fileName(noon.Unix()/86400))); err != nil {
+				t.Fatal(err)
+			}
+			openLog(t, crash, Options{})
+			if got := ids(t, crash, Filter{}); len(got) > 0 {
+				t.Errorf("%d records are filed again", len(got))
+			}
+			if err := l.Flush(t.Context()); err != nil { // there is nothing more to settle
+				t.Fatal(err)
+			}
+		}
+		want := appendMany(t, l, "new", 4)
+		crash := copied(t, dir)
+		openLog(t, crash, Options{})
+		once(t, crash, want)
+	})
+}
+
 // When what is in the journal cannot be filed any more, there is an end to what it takes,
 // and who brings more waits.
 func TestJournalFull(t *testing.T) {
