@@ -84,7 +84,7 @@ func (a *appender) stalled() []string {
 		select {
 		case <-a.done:
 			return a.acknowledged()
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(time.Second):
 		}
 		if ids := a.acknowledged(); len(ids) > n {
 			n = len(ids)
