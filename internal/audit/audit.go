@@ -392,11 +392,16 @@ func (l *Log) commit(b *batch) error {
 	return err
 }
 
-// settle has the journal know that nothing is left, and does away with one that failed.
+// settle has the journal know that nothing is left. It does away with one that failed, and
+// with that of another day: it is to hold no records for longer than the files do.
 func (l *Log) settle() {
-	if l.journal != nil && (l.journal.settle(l.kernel) != nil || l.without) {
+	if l.journal == nil {
+		return
+	}
+	l.without = l.without || l.journal.settle(l.kernel) != nil
+	if l.without || l.journal.day != l.day {
 		l.journal.close()
-		l.journal, l.without = nil, true
+		l.journal = nil
 	}
 }
 
@@ -443,7 +448,7 @@ func (l *Log) keep(b *batch) bool {
 	}
 	if l.journal == nil {
 		var err error
-		if l.journal, err = newJournal(l.dir); err != nil {
+		if l.journal, err = newJournal(l.dir, l.day); err != nil {
 			l.without = true
 			return false
 		}

@@ -26,6 +26,7 @@ import (
 // is filed then.
 type journal struct {
 	name  string
+	day   int64 // when it was made
 	f     *os.File
 	room  []byte // for an entry, as the disk wants it: see aligned
 	entry uint64 // the last one
@@ -55,10 +56,10 @@ var (
 	castagnoli     = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// newJournal makes the journal of a directory. It fails where files cannot be written past
+// newJournal makes the journal of a directory, on a day. It fails where files cannot be written past
 // the page cache.
-func newJournal(dir string) (*journal, error) {
-	j := &journal{name: filepath.Join(dir, journalName), room: aligned(entrySize)}
+func newJournal(dir string, day int64) (*journal, error) {
+	j := &journal{name: filepath.Join(dir, journalName), day: day, room: aligned(entrySize)}
 	f, err := openDirect(j.name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func journaling(t *testing.T, dir string, d *disks, opt Options) *Log {
 		t.Fatal(err)
 	}
 	appendMany(t, l, "begin", 8)
-	j, err := newJournal(t.TempDir())
+	j, err := newJournal(t.TempDir(), 0)
 	if err != nil {
 		t.Skipf("this file system has no journal: %v", err)
 	}
@@ -352,6 +352,37 @@ func TestJournalRemoved(t *testing.T) {
 		}
 		if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("after Close the journal is there: %v", err)
+		}
+	})
+}
+
+// A journal is done away with when another day begins, so that it holds no records for longer
+// than they are to be kept.
+func TestJournalOfADay(t *testing.T) {
+	eachWay(t, func(t *testing.T, opt Options) {
+		dir := t.TempDir()
+		opt.RetainDays = 1
+		l := journaling(t, dir, new(disks), opt)
+		name := filepath.Join(dir, journalName)
+		for day := 1; day < 3; day++ {
+			if _, err := os.Stat(name); err != nil {
+				t.Errorf("before day %d: %v", day, err)
+			}
+			r := record(noon.AddDate(0, 0, day), fmt.Sprint("day-", day))
+			if err := l.Append(t.Context(), r, true); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("when day %d has begun the journal is there: %v", day, err)
+			}
+			want := appendMany(t, l, fmt.Sprint("more-", day), 8)
+			if len(want) != 16*8 {
+				t.Errorf("%d of %d are acknowledged", len(want), 16*8)
+			}
+			if err := l.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			once(t, dir, append(want, r.RequestID))
 		}
 	})
 }
