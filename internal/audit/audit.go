@@ -398,6 +398,7 @@ func (l *Log) settle() {
 	if l.journal == nil {
 		return
 	}
+	l.journal.filed = l.journal.entry
 	l.without = l.without || l.journal.settle(l.kernel) != nil
 	if l.without || l.journal.day != l.day {
 		l.journal.close()

@@ -21,9 +21,9 @@ import (
 //
 // It consists of two halves. When one is full the other follows, if all that is in it has
 // been filed. What is in it is one entry after another, each a header and lines, from the
-// beginning of a block. It is made when it is needed, and removed when all has been filed;
-// one that is there when a log is opened is what a crash has left, and what its entries say
-// is filed then.
+// beginning of a block. It is made when it is needed, and removed when the log is closed or
+// another day begins; one that is there when a log is opened is what a crash has left, and
+// what its entries say is filed then.
 type journal struct {
 	name  string
 	day   int64 // when it was made
@@ -56,8 +56,8 @@ var (
 	castagnoli     = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// newJournal makes the journal of a directory, on a day. It fails where files cannot be written past
-// the page cache.
+// newJournal makes the journal of a directory, on a day. It fails where files cannot be
+// written past the page cache.
 func newJournal(dir string, day int64) (*journal, error) {
 	j := &journal{name: filepath.Join(dir, journalName), day: day, room: aligned(entrySize)}
 	f, err := openDirect(j.name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
@@ -112,10 +112,10 @@ func (j *journal) add(day int64, lines []byte, by *kernel) error {
 	return nil
 }
 
-// settle has on the disk that all of the journal has been filed. Only the end of a file is
-// looked through for what a journal may not have filed.
+// settle has on the disk what has been filed, which is all. Only the end of a file is looked
+// through for what a journal may not have filed.
 func (j *journal) settle(by *kernel) error {
-	if j.filed = j.entry; j.told == j.entry {
+	if j.told == j.entry {
 		return nil
 	}
 	if err := j.add(0, nil, by); err != nil {

@@ -356,6 +356,28 @@ func TestJournalRemoved(t *testing.T) {
 	})
 }
 
+// A journal that failed is done away with when all is in a file, or what it has would be filed
+// again after a crash.
+func TestJournalThatFailed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j, err := newJournal(dir, 1)
+	if err != nil {
+		t.Skipf("this file system has no journal: %v", err)
+	}
+	if err := j.add(1, []byte("{}\n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	l := &Log{day: 1, journal: j, without: true}
+	l.settle()
+	if l.journal != nil || !l.without {
+		t.Error("the journal is used again")
+	}
+	if entries, err := readJournal(filepath.Join(dir, journalName)); len(entries) > 0 || err != nil {
+		t.Errorf("%d entries would be filed again, %v", len(entries), err)
+	}
+}
+
 // A journal is done away with when another day begins, so that it holds no records for longer
 // than they are to be kept.
 func TestJournalOfADay(t *testing.T) {
