@@ -33,8 +33,8 @@ type claim struct {
 // signed with, for finding the service that is called. Nothing has been verified.
 func Claimed(r *http.Request) (accessKeyID, region, service string, ok bool) {
 	var credential string
-	if h := r.Header.Get("Authorization"); h != "" {
-		_, rest, _ := strings.Cut(h, "Credential=")
+	if h := r.Header["Authorization"]; len(h) > 0 && h[0] != "" {
+		_, rest, _ := strings.Cut(h[0], "Credential=")
 		credential, _, _ = strings.Cut(rest, ",")
 	} else {
 		credential, _ = queryValue(r.URL.RawQuery, "X-Amz-Credential")
@@ -329,11 +329,13 @@ func parseBasic(s string) (time.Time, error) {
 			return n
 		}
 		year, month, day, hour, minute, second := number(0, 4), number(4, 6), number(6, 8), number(9, 11), number(11, 13), number(13, 15)
-		if digits && month >= 1 && month <= 12 && day >= 1 && day <= 28 && hour < 24 && minute < 60 && second < 60 {
-			return time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC), nil
+		if digits && month >= 1 && month <= 12 && day >= 1 && hour < 24 && minute < 60 && second < 60 {
+			if t := time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC); t.Day() == day { // the month has that day
+				return t, nil
+			}
 		}
 	}
-	return time.Parse(basicISO, s) // the last days of months, and errors
+	return time.Parse(basicISO, s) // which tells what is wrong
 }
 
 // checkCredential takes the credential apart and compares its scope with the
