@@ -4,34 +4,82 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 )
+
+// A step is one read or write. Its functions are made once: a closure each time costs more
+// than what it does.
+type step struct {
+	p           []byte
+	n           int
+	failed      syscall.Errno
+	read, write func(fd uintptr) bool
+}
+
+var steps = sync.Pool{New: func() any {
+	s := &step{}
+	s.read, s.write = s.readFD, s.writeFD
+	return s
+}}
+
+// end gives the step back and tells how it went.
+func (s *step) end() (n int, failed syscall.Errno) {
+	n, failed = s.n, s.failed
+	s.p, s.n, s.failed = nil, 0, 0
+	steps.Put(s)
+	return n, failed
+}
+
+func (s *step) readFD(fd uintptr) bool {
+	for {
+		var got uintptr
+		got, _, s.failed = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&s.p[0])), uintptr(len(s.p)))
+		switch s.failed {
+		case 0:
+			s.n = int(got)
+			return true
+		case syscall.EINTR:
+		default:
+			return s.failed != syscall.EAGAIN
+		}
+	}
+}
+
+func (s *step) writeFD(fd uintptr) bool {
+	for s.n < len(s.p) {
+		var put uintptr
+		put, _, s.failed = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&s.p[s.n])), uintptr(len(s.p)-s.n))
+		switch s.failed {
+		case 0:
+			s.n += int(put)
+		case syscall.EINTR:
+		default:
+			return s.failed != syscall.EAGAIN
+		}
+	}
+	return true
+}
 
 // Read reads what is there, and waits until something is.
 func (c *Conn) Read(p []byte) (n int, err error) {
 	if c.raw == nil || len(p) == 0 {
 		return c.TCPConn.Read(p)
 	}
-	var got uintptr
-	var failed syscall.Errno
-	err = c.raw.Read(func(fd uintptr) bool {
-		for {
-			got, _, failed = syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-			if failed != syscall.EINTR {
-				return failed != syscall.EAGAIN
-			}
-		}
-	})
+	s := steps.Get().(*step)
+	s.p = p
+	err = c.raw.Read(s.read)
+	n, failed := s.end()
 	switch {
 	case err != nil:
 		return 0, err
 	case failed != 0:
 		return 0, c.failed("read", failed)
-	case got == 0:
+	case n == 0:
 		return 0, io.EOF
 	}
-	return int(got), nil
+	return n, nil
 }
 
 // Write writes all of p, and waits where the peer is slow to take it.
@@ -39,21 +87,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	if c.raw == nil || len(p) == 0 {
 		return c.TCPConn.Write(p)
 	}
-	var failed syscall.Errno
-	err = c.raw.Write(func(fd uintptr) bool {
-		for n < len(p) {
-			var put uintptr
-			put, _, failed = syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(&p[n])), uintptr(len(p)-n))
-			switch failed {
-			case 0:
-				n += int(put)
-			case syscall.EINTR:
-			default:
-				return failed != syscall.EAGAIN
-			}
-		}
-		return true
-	})
+	s := steps.Get().(*step)
+	s.p = p
+	err = c.raw.Write(s.write)
+	n, failed := s.end()
 	switch {
 	case err != nil:
 		return n, err
