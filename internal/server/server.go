@@ -268,11 +268,19 @@ func (x *exchange) serve() error {
 				}
 			}
 		}
-		decode := wire.Decode
 		if op.Guarded() {
-			decode, call.Body = wire.Read, body
+			call.Body = body
 		}
-		if err := decode(op.Service.Model, op.Wire, r, body, in); err != nil {
+		switch {
+		case op.Skims():
+			call.Skimmed = true
+			err = wire.SkimJSON(body, in)
+		case op.Guarded():
+			err = wire.Read(op.Service.Model, op.Wire, r, body, in)
+		default:
+			err = wire.Decode(op.Service.Model, op.Wire, r, body, in)
+		}
+		if err != nil {
 			return s.refuseInput(call, op, err)
 		}
 	}

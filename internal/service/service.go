@@ -51,7 +51,8 @@ type Call struct {
 	Region    string
 	Source    Source
 	MFA       time.Time // when a code of an MFA device that came with the call was accepted; zero without one
-	Body      []byte    // of the request, verified, for Guard rows; nil for streams and for calls made inside
+	Body      []byte    // of the request, verified, for rows that answer with an Answer; nil for streams and for calls made inside
+	Skimmed   bool      // the input lacks what Body has and Whole fills in
 
 	// Unknown is set by a condition key's function that could not find its value out: a
 	// decision that asked for it does not hold, and this is the answer.
@@ -68,6 +69,18 @@ type Call struct {
 	// returns nil or the refusal to answer with; either is recorded. Pairs are the
 	// condition keys of the item.
 	Authorize func(policy.Action, arn.ARN, ...Pair) error
+}
+
+// Whole is the input with all that the request had: in itself, unless it was skimmed.
+func (c *Call) Whole(in any) (any, error) {
+	if !c.Skimmed {
+		return in, nil
+	}
+	whole := reflect.New(reflect.TypeOf(in).Elem()).Interface()
+	if err := wire.ReadJSON(c.Body, whole); err != nil {
+		return nil, err
+	}
+	return whole, nil
 }
 
 // May reports whether the caller has one more permission.
@@ -240,13 +253,14 @@ type Op struct {
 	issues bool
 	data   bool
 	guard  bool
+	skim   bool
 }
 
 // An Answer is what the server behind a Guard row said, which goes to the caller as it is;
 // or what a handler says in a form that its protocol has no word for.
 type Answer struct {
-	Status int // below 300
-	Header []wire.Field
+	Status int          // below 300
+	Header []wire.Field // their names as net/http writes them
 	Body   []byte
 
 	// Take, in place of all that, answers the request itself: it may take the connection
@@ -257,6 +271,9 @@ type Answer struct {
 // Guarded reports whether the operation is carried out by another server, which checks
 // the input itself: iamd reads only what it decides by.
 func (op *Op) Guarded() bool { return op.guard }
+
+// Skims reports whether the input is read without what few decisions ask for: see Call.Whole.
+func (op *Op) Skims() bool { return op.skim }
 
 // TakesInput reports whether the input is read: not that of declined operations without a row.
 func (op *Op) TakesInput() bool { return op.in != reflect.TypeFor[none]() }
@@ -372,16 +389,20 @@ type Row struct {
 	needs   []*Need
 	data    bool
 	open    bool
+	skim    bool
 
 	declined bool
 }
 
 // Guard is a row of an operation that is decided and recorded here and carried out by
 // another server: pass asks it, and returns its answer, or its error with the document
-// that it wrote (wire.Error.Document).
+// that it wrote (wire.Error.Document). The input lacks maps that are sensitive, as in
+// wire.SkimJSON, where it comes with a request: who looks for them takes what Call.Whole returns.
 func Guard[In any](pass func(context.Context, *Call, string, any) (*Answer, error), on Resource, clauses ...Clause) Row {
 	name := strings.TrimSuffix(reflect.TypeFor[In]().Name(), "Input")
-	return Handle(func(ctx context.Context, c *Call, in *In) (*Answer, error) { return pass(ctx, c, name, in) }, on, clauses...)
+	r := Handle(func(ctx context.Context, c *Call, in *In) (*Answer, error) { return pass(ctx, c, name, in) }, on, clauses...)
+	r.skim = true
+	return r
 }
 
 // none is the input of declined operations that have no row, which is not read.
@@ -611,8 +632,11 @@ func New(m *wire.Model, declined string, rows ...Row) *Service {
 		if s.ops[name] != nil {
 			fail("%s is there twice", name)
 		}
+		if row.skim && m.Protocol != wire.JSON10 && m.Protocol != wire.JSON11 {
+			fail("%s is passed on, and its input is no JSON", name)
+		}
 		s.ops[name] = &Op{Name: name, Service: s, Wire: w, Needs: row.needs, Declined: reason, do: row.do, before: row.before, by: row.by, mfa: row.mfa, in: row.in,
-			reads: reads(name), issues: issues(w), data: row.data, guard: row.out == reflect.TypeFor[Answer]()}
+			reads: reads(name), issues: issues(w), data: row.data, guard: row.out == reflect.TypeFor[Answer](), skim: row.skim}
 	}
 	unexplained := map[string]bool{}
 	for _, row := range rows {

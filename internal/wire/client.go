@@ -260,7 +260,8 @@ func ReadAnswer(m *Model, body []byte, out any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	d := &jsonReader{}
+	d := newJSONReader()
+	defer d.release()
 	if !d.begin(body) {
 		return errors.New("an answer is no object")
 	}

@@ -2,11 +2,13 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"net/http"
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,9 +18,11 @@ import (
 
 // Targeted returns the operation that the X-Amz-Target header of a JSON request names.
 func (m *Model) Targeted(r *http.Request) (*Operation, error) {
-	if name, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), m.TargetPrefix+"."); ok {
-		if op := m.Operation(name); op != nil {
-			return op, nil
+	if target := r.Header["X-Amz-Target"]; len(target) > 0 {
+		if name, ok := strings.CutPrefix(target[0], m.TargetPrefix); ok && strings.HasPrefix(name, ".") {
+			if op := m.Operation(name[1:]); op != nil {
+				return op, nil
+			}
 		}
 	}
 	return nil, &Error{Code: "UnknownOperationException", Status: 400}
@@ -29,15 +33,13 @@ func serialization(text string) error {
 	return Errorf(400, "SerializationException", "%s", text)
 }
 
-func decodeJSON(m *Model, body []byte, in any, check bool) error {
-	d := &jsonReader{}
+// decodeJSON reads a request and checks it.
+func decodeJSON(m *Model, body []byte, in any) error {
+	d := newJSONReader()
+	defer d.release()
 	d.faults.quiet = m.Quiet
-	v := reflect.ValueOf(in).Elem()
-	if err := d.document(body, planOf(v.Type()), v); err != nil {
+	if err := d.input(body, in); err != nil {
 		return err
-	}
-	if !check {
-		return nil
 	}
 	if m.Reasons != "" {
 		return d.faults.first(m.Reasons)
@@ -45,21 +47,54 @@ func decodeJSON(m *Model, body []byte, in any, check bool) error {
 	return d.invalid()
 }
 
+// readJSON reads a request and does not check it.
+func readJSON(body []byte, in any, skim bool) error {
+	d := newJSONReader()
+	defer d.release()
+	d.skim = skim
+	return d.input(body, in)
+}
+
+func (d *jsonReader) input(body []byte, in any) error {
+	v := reflect.ValueOf(in).Elem()
+	return d.document(body, planOf(v.Type()), v)
+}
+
 // maxJSONDepth is how deep structures may stand in each other: DynamoDB takes items 32 deep.
 const maxJSONDepth = 48
 
 // A jsonReader reads one document into structs. Members that the model does not have are
-// passed over, as AWS does; a member given twice is refused.
+// passed over, as AWS does; an object with a member given twice is refused.
 type jsonReader struct {
 	jsontext.Decoder
-	faults faults
-	depth  int
-	record bool // names and times are those of records
+	body     bytes.Buffer
+	faults   faults
+	depth    int
+	members  [maxJSONDepth + 1]trail // to what is being read, by depth
+	elements [maxJSONDepth + 1]trail // and of lists and maps, to the element
+	record   bool                    // names and times are those of records
+	skim     bool                    // see SkimJSON
+}
+
+var jsonOptions = []jsontext.Options{jsontext.AllowInvalidUTF8(true)}
+
+var jsonReaders = sync.Pool{New: func() any { return new(jsonReader) }}
+
+// newJSONReader is a reader whose room others have used before. It is released when nothing
+// is read any more.
+func newJSONReader() *jsonReader { return jsonReaders.Get().(*jsonReader) }
+
+func (d *jsonReader) release() {
+	d.body = bytes.Buffer{}
+	d.Reset(&d.body)
+	d.faults, d.depth, d.record, d.skim = faults{}, 0, false, false
+	jsonReaders.Put(d)
 }
 
 // begin begins to read a document, and reports whether it is an object.
 func (d *jsonReader) begin(document []byte) bool {
-	d.Reset(bytes.NewBuffer(document), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	d.body = *bytes.NewBuffer(document)
+	d.Reset(&d.body, jsonOptions...)
 	token, err := d.ReadToken()
 	return err == nil && token.Kind() == '{'
 }
@@ -76,7 +111,7 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 		return serialization("The document is nested too deeply.")
 	}
 	defer func() { d.depth-- }()
-	var seen, given fieldSet
+	var seen fieldSet
 	for d.more() {
 		name, err := d.name()
 		if err != nil {
@@ -86,18 +121,14 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 		if d.record {
 			i, ok = p.byRecord(name)
 		}
-		if !ok {
+		if !ok || d.skim && p.fields[i].skimmed() {
 			if err := d.skip(); err != nil {
 				return err
 			}
 			continue
 		}
-		if given.has(i) {
-			return serialization("The member " + name + " is given twice.")
-		}
-		given.add(i)
 		f := &p.fields[i]
-		present, err := d.value(&f.value, s.Field(f.index), &trail{up: path, label: f.label})
+		present, err := d.value(&f.value, s.Field(f.index), d.member(path, f.label))
 		if err != nil {
 			return err
 		}
@@ -136,21 +167,43 @@ func (d *jsonReader) structure(p *plan, s reflect.Value, path *trail) error {
 	return nil
 }
 
+// member and element write down the way to what is read next.
+func (d *jsonReader) member(up *trail, label string) *trail {
+	t := &d.members[d.depth]
+	*t = trail{up: up, label: label}
+	return t
+}
+
+func (d *jsonReader) element(of *trail, before int, item string) *trail {
+	t := &d.elements[d.depth]
+	*t = trail{of.up, of.label, uint64(before + 1), item}
+	return t
+}
+
 // name reads the name of a member.
 func (d *jsonReader) name() (string, error) {
 	token, err := d.ReadToken()
 	if err != nil || token.Kind() != '"' {
-		return "", serialization("A member's name was expected.")
+		return "", unread(err, "A member's name was expected.")
 	}
 	return token.String(), nil
 }
 
 // skip passes over a value.
 func (d *jsonReader) skip() error {
-	if err := d.SkipValue(); err != nil {
-		return serialization("A value was expected.")
+	if _, err := d.ReadValue(); err != nil {
+		return unread(err, "A value was expected.")
 	}
 	return nil
+}
+
+// unread is the error of what cannot be read, which text tells where err is no better reason.
+func unread(err error, text string) error {
+	var twice *jsontext.SyntacticError
+	if errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &twice) {
+		text = "The member " + twice.JSONPointer.LastToken() + " is given twice."
+	}
+	return serialization(text)
 }
 
 // value reads a value. null is an absent one.
@@ -183,7 +236,7 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 		v.Set(reflect.MakeSlice(v.Type(), 0, 0))
 		for d.more() {
 			e := reflect.New(v.Type().Elem()).Elem()
-			present, err := d.value(t.elem, e, &trail{path.up, path.label, uint64(v.Len() + 1), "member"})
+			present, err := d.value(t.elem, e, d.element(path, v.Len(), "member"))
 			if err != nil {
 				return false, err
 			}
@@ -202,19 +255,15 @@ func (d *jsonReader) value(t *value, v reflect.Value, path *trail) (present bool
 			if err != nil {
 				return false, err
 			}
-			k := reflect.ValueOf(key)
-			if v.MapIndex(k).IsValid() {
-				return false, serialization("The member " + key + " is given twice.")
-			}
 			e := reflect.New(v.Type().Elem()).Elem()
-			present, err := d.value(t.elem, e, &trail{path.up, path.label, uint64(v.Len() + 1), "value"})
+			present, err := d.value(t.elem, e, d.element(path, v.Len(), "value"))
 			if err != nil {
 				return false, err
 			}
 			if !present {
 				return wrong()
 			}
-			v.SetMapIndex(k, e)
+			v.SetMapIndex(reflect.ValueOf(key), e)
 		}
 	default:
 		if kind == '"' && d.record && t.kind == kindTime {

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type (
 		Tags  []putTag `max:"2"`
 		Keys  []string `emax:"3"`
 		Attrs map[string]putAttr
+		More  map[string]putAttr `wire:",sensitive"`
 	}
 	putTag  struct{ Key, Value string }
 	putAttr struct {
@@ -121,6 +123,63 @@ func TestJSONRefused(t *testing.T) {
 	}
 }
 
+// What records leave out is passed over, but not whatever it may be.
+func TestSkimJSON(t *testing.T) {
+	type secret struct {
+		Name  string             `wire:",req" min:"9"`
+		Items map[string]putAttr `wire:",sensitive"`
+		Word  string             `wire:",sensitive"`
+		Attrs map[string]putAttr
+	}
+	body := `{"Name":"ab","Items":{"a":{"S":"x","L":[{"S":7},null,1.5e3]},"b":false},"Word":"w","Attrs":{"c":{"S":"y"}},"Other":[]}`
+	var got secret
+	if err := wire.SkimJSON([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if want := (secret{Name: "ab", Word: "w", Attrs: map[string]putAttr{"c": {S: "y"}}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := wire.ReadJSON([]byte(body), new(secret)); err == nil {
+		t.Error("a number was read as a string")
+	}
+	for _, body := range []string{
+		`{"Items":{"a":{},"a":{}}}`, `{"Items":{"a":{"S":"x","\u0053":"y"}}}`, `{"Items":{"a":[{"b":1,"b":2}]}}`, `{"Items":{},"Items":{}}`, `{"Other":{"a":1,"a":2}}`,
+		`{"Items":{"a"}}`, `{"Items":{"a":}}`, `{"Items":{"a":{"S":"x"}}`, `{"Items":}`, `{"Items":{"a":01}}`, `{"Items":{}}}`, `{"Items":{},}`, `[]`, `"x"`,
+		`{"Attrs":{"a":{"S":7}}}`,
+	} {
+		var e *wire.Error
+		if err := wire.SkimJSON([]byte(body), new(secret)); !errors.As(err, &e) || e.Code != "SerializationException" {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+	err := wire.SkimJSON([]byte(`{"Items":{"a":{"S":"x","S":"y"}}}`), new(secret))
+	if want := "SerializationException: The member S is given twice."; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// A reader that others have used before begins anew, whatever became of what they read.
+func TestJSONReadersAreClean(t *testing.T) {
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 500 {
+				if _, err := jsonDecode(t, `{"Name":"A","Attrs":{"x":{"L":[{"L":[`); err == nil {
+					t.Error("a document without end was read")
+				}
+				if err := wire.SkimJSON([]byte(`{"Attrs":{"x":{"S":"old"}}}`), new(putInput)); err != nil {
+					t.Error(err)
+				}
+				in, err := jsonDecode(t, `{"Name":"ab","Attrs":{"y":{"L":[{"S":"new"}]}}}`)
+				if want := map[string]putAttr{"y": {L: []putAttr{{S: "new"}}}}; err != nil || !reflect.DeepEqual(in.Attrs, want) {
+					t.Errorf("got %+v, %v", in, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 func TestJSONTarget(t *testing.T) {
 	for _, target := range []string{"", "Put", "Toy_20200101.put", "Toy_20200101.Get", "Other.Put", "Toy_20200101.Put.Put"} {
 		r := httptest.NewRequest("POST", "/", nil)
@@ -161,7 +220,14 @@ func TestRESTJSONError(t *testing.T) {
 func FuzzJSON(f *testing.F) {
 	f.Add(`{"Name":"ab","Tags":[{"Key":"k"}],"Attrs":{"a":{"L":[{"S":"x"}]}},"Since":1.5,"Ratio":"NaN"}`)
 	f.Add(`{"Name":"ab","Unknown":[[[{}]]]}`)
+	f.Add(`{"Name":"ab","More":{"a":{"S":"x","L":[{},null]},"\u0061":{}}}`)
 	f.Fuzz(func(t *testing.T, body string) {
+		// What is read whole can be skimmed.
+		if err := wire.ReadJSON([]byte(body), new(putInput)); err == nil {
+			if err := wire.SkimJSON([]byte(body), new(putInput)); err != nil {
+				t.Errorf("not skimmed: %v", err)
+			}
+		}
 		in, err := jsonDecode(t, body)
 		if e := (*wire.Error)(nil); err != nil && !errors.As(err, &e) {
 			t.Fatalf("%T %v", err, err)

@@ -259,6 +259,9 @@ func (v *value) setTime(f timeFormat) {
 	}
 }
 
+// skimmed reports whether SkimJSON passes over the member.
+func (f *field) skimmed() bool { return f.sensitive && f.kind == kindMap }
+
 func lowerFirst(s string) string { return strings.ToLower(s[:1]) + s[1:] }
 
 // maxFields is how many members a struct may have, so that a presence set is one value.

@@ -39,7 +39,9 @@ func AppendJSON(dst []byte, v any, opt JSONOptions) []byte {
 // have are passed over. It is an error if what is there is not of the member's type,
 // or if a member is missing that records have, or is none that a request could have had.
 func ReadRecord(record []byte, in any) error {
-	d := &jsonReader{record: true}
+	d := newJSONReader()
+	defer d.release()
+	d.record = true
 	if !d.begin(record) {
 		return serialization("The parameters of a record are an object.")
 	}

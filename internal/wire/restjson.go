@@ -23,7 +23,8 @@ func decodeRESTJSON(m *Model, r *http.Request, body []byte, in any) error {
 	if err != nil {
 		return Errorf(400, "ValidationException", "The query of the request cannot be parsed.")
 	}
-	d := &jsonReader{}
+	d := newJSONReader()
+	defer d.release()
 	d.faults.quiet = m.Quiet
 	for i := range p.fields {
 		f := &p.fields[i]

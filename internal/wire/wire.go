@@ -42,7 +42,7 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 	case RESTXML:
 		return decodeREST(m, op, r, body, in)
 	case JSON10, JSON11:
-		return decodeJSON(m, body, in, true)
+		return decodeJSON(m, body, in)
 	case RESTJSON:
 		return decodeRESTJSON(m, r, body, in)
 	}
@@ -55,10 +55,18 @@ func Decode(m *Model, op *Operation, r *http.Request, body []byte, in any) error
 func Read(m *Model, op *Operation, r *http.Request, body []byte, in any) error {
 	switch m.Protocol {
 	case JSON10, JSON11:
-		return decodeJSON(m, body, in, false)
+		return ReadJSON(body, in)
 	}
 	return Decode(m, op, r, body, in)
 }
+
+// ReadJSON is Read of a JSON protocol's request.
+func ReadJSON(body []byte, in any) error { return readJSON(body, in, false) }
+
+// SkimJSON is ReadJSON without the maps that no record has, sensitive ones: they can be
+// large, and few calls are decided by them. They must be JSON, and no object in them may
+// have a member twice.
+func SkimJSON(body []byte, in any) error { return readJSON(body, in, true) }
 
 // textXML and textXMLUTF8 are a header's values, shared by all answers.
 var textXML, textXMLUTF8 = []string{"text/xml"}, []string{"text/xml;charset=UTF-8"}

@@ -23,7 +23,12 @@ func (s *Service) key(c *service.Call, check *service.Check, _ *service.Object, 
 	if !strings.HasPrefix(key, "dynamodb:") {
 		return policy.Value{}, false
 	}
-	a := accessOf(c, check.In)
+	in, err := c.Whole(check.In)
+	if err != nil {
+		c.Unknown = err
+		return policy.Value{}, false
+	}
+	a := accessOf(c, in)
 	if a == nil {
 		return policy.Value{}, false
 	}
