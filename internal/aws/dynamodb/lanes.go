@@ -103,8 +103,13 @@ func readAnswer(in *bufio.Reader) (status int, document []byte, last bool, err e
 		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
 			break
 		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		value = bytes.TrimSpace(value)
+		colon := bytes.IndexByte(line, ':')
+		switch colon {
+		case len("Content-Length"), len("Connection"), len("Transfer-Encoding"):
+		default:
+			continue
+		}
+		name, value := line[:colon], bytes.TrimSpace(line[colon+1:])
 		switch {
 		case bytes.EqualFold(name, []byte("Content-Length")):
 			n, err := strconv.ParseUint(string(value), 10, 31)

@@ -35,8 +35,11 @@ func isTable(a string) bool {
 	account, rest, _ := strings.Cut(rest, ":")
 	name, table := strings.CutPrefix(rest, "table/")
 	return dynamodb && table && region != "" && len(account) == 12 &&
-		consists(region, lowers|digits, "-") && consists(account, digits, "") && consists(name, lowers|uppers|digits, "_.-")
+		consists(region, lowers|digits, "-") && consists(account, digits, "") && isName(name)
 }
+
+// isName reports whether a table can have the name.
+func isName(s string) bool { return consists(s, lowers|uppers|digits, "_.-") }
 
 const (
 	lowers = 1 << iota
@@ -76,18 +79,35 @@ var below = map[string]*regexp.Regexp{
 // region is asked for there.
 func owner(c *service.Call, in any) (account, region string, err error) {
 	account, region = c.Account, c.Region
+	names, room := []string(nil), [1]string{}
+	if one, ok := oneTable(in); ok {
+		room[0] = one
+		names = room[:]
+	} else {
+		names = tableNames(in)
+	}
 	first := true
-	for _, name := range tableNames(in) {
-		a := arn.ARN(tableARN(c, name))
-		if !isTable(string(a)) {
-			if strings.HasPrefix(name, "arn:") {
-				return "", "", api.Validation("Invalid table ARN: %s", name)
+	for _, name := range names {
+		if name == "" {
+			continue
+		}
+		if !strings.HasPrefix(name, "arn:") {
+			if len(c.Account) != 12 || !isName(name) {
+				return "", "", api.Validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, " +
+					"and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
 			}
-			return "", "", api.Validation("Invalid table/index name.  Table/index names must be between 3 and 255 characters long, " +
-				"and may contain only the characters a-z, A-Z, 0-9, '_', '-', and '.'")
+			if !first && account != c.Account {
+				return "", "", severalAccounts()
+			}
+			account, first = c.Account, false
+			continue
+		}
+		a := arn.ARN(name)
+		if !isTable(name) {
+			return "", "", api.Validation("Invalid table ARN: %s", name)
 		}
 		if !first && a.Account() != account {
-			return "", "", api.Validation("The tables of one call must be of one account")
+			return "", "", severalAccounts()
 		}
 		if a.Region() != c.Region { // which conditions know as aws:RequestedRegion
 			return "", "", api.ResourceNotFound("Requested resource not found: %s is not in %s", a, c.Region)
@@ -97,20 +117,30 @@ func owner(c *service.Call, in any) (account, region string, err error) {
 	return account, region, nil
 }
 
+func severalAccounts() error { return api.Validation("The tables of one call must be of one account") }
+
+// oneTable is the table, by name or ARN, of a call on one item, of which there are many.
+func oneTable(in any) (name string, ok bool) {
+	switch in := in.(type) {
+	case *api.GetItemInput:
+		return in.TableName, true
+	case *api.PutItemInput:
+		return in.TableName, true
+	case *api.UpdateItemInput:
+		return in.TableName, true
+	case *api.DeleteItemInput:
+		return in.TableName, true
+	case *api.QueryInput:
+		return in.TableName, true
+	}
+	return "", false
+}
+
 // tableNames are the tables that an input names, by name or ARN, and for operations on
 // what belongs to a table, its ARN.
 func tableNames(in any) []string {
-	switch in := in.(type) { // the calls on one item, of which there are many
-	case *api.GetItemInput:
-		return given(in.TableName)
-	case *api.PutItemInput:
-		return given(in.TableName)
-	case *api.UpdateItemInput:
-		return given(in.TableName)
-	case *api.DeleteItemInput:
-		return given(in.TableName)
-	case *api.QueryInput:
-		return given(in.TableName)
+	if name, ok := oneTable(in); ok {
+		return []string{name}
 	}
 	var names []string
 	var collect func(v reflect.Value)
@@ -152,13 +182,6 @@ func tableNames(in any) []string {
 	}
 	collect(reflect.ValueOf(in))
 	return names
-}
-
-func given(name string) []string {
-	if name == "" {
-		return nil
-	}
-	return []string{name}
 }
 
 // named is the body of a call with tables by name where they are given by ARN. Items are
