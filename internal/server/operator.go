@@ -23,7 +23,7 @@ func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.URL.RawQuery != "" {
 		return false
 	}
-	if a := r.Header.Get("Authorization"); a != "" && !strings.HasPrefix(a, "Bearer ") {
+	if a := header(r, "Authorization"); a != "" && !strings.HasPrefix(a, "Bearer ") {
 		return false
 	}
 	switch r.URL.Path {

@@ -68,7 +68,7 @@ func (s *Server) signedFor(name string, r *http.Request) *service.Service {
 		return nil
 	}
 	if len(all) > 1 {
-		prefix, _, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		prefix, _, _ := strings.Cut(header(r, "X-Amz-Target"), ".")
 		for _, svc := range all {
 			if svc.Model.TargetPrefix == prefix {
 				return svc
@@ -98,7 +98,7 @@ func (s *Server) operation(prefix, name string) (*service.Service, *service.Op) 
 }
 
 func isForm(r *http.Request) bool {
-	return strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+	return strings.HasPrefix(header(r, "Content-Type"), "application/x-www-form-urlencoded")
 }
 
 // streams reports whether the body is a stream and not read beforehand.

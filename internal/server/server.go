@@ -465,20 +465,27 @@ func (x *exchange) pass(a *service.Answer) error {
 		return nil
 	}
 	h := x.w.Header()
-	for _, f := range a.Header {
-		h.Set(f.Name, f.Value)
+	values := make([]string, 0, 8)
+	set := func(name, value string) {
+		values = append(values, value)
+		n := len(values)
+		h[name] = values[n-1 : n : n]
 	}
-	h.Set("X-Amzn-Requestid", x.id)
-	h.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	for _, f := range a.Header {
+		set(f.Name, f.Value)
+	}
+	set("X-Amzn-Requestid", x.id)
+	set("Content-Length", strconv.Itoa(len(a.Body)))
 	x.status = a.Status
 	x.w.WriteHeader(a.Status)
 	_, err := x.w.Write(a.Body)
 	return err
 }
 
-// header sets what package wire does not: S3's second id, and STS's, which says in
+// header sets what package wire does not: the date, S3's second id, and STS's, which says in
 // base64 where and when.
 func (x *exchange) header() {
+	x.w.Header()["Date"] = date()
 	switch {
 	case x.route.streams():
 		x.w.Header().Set("X-Amz-Id-2", x.id)
