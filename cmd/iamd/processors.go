@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/iamd-dev/iamd/internal/store"
@@ -16,57 +18,101 @@ import (
 // meanwhile: on one core AssumeRole went from 1,600 to 4,900 a second. While nobody waits
 // for the disk they cost more than they give, for as soon as one has nothing to do,
 // whatever becomes ready wakes a thread for it: a call of DynamoDB wakes seven, and one
-// without them.
+// without them. So does each processor more than one while there is one call at a time.
 const (
 	spareProcessors = 3
-	calm            = time.Second // after a wait, they stay so long
+	calm            = time.Second // after a wait, or calls side by side, they stay so long
 )
 
-// Processors are Go's, of which there are more while threads wait for the disk.
+// Processors are Go's: one while there is one call at a time, all while there are several,
+// and more while threads wait for the disk.
 type processors struct {
-	few int // 0: whoever started us has said how many there are
+	all int // 0: whoever started us has said how many there are
 
-	mu    sync.Mutex
-	last  time.Time // when a thread began to wait last
-	spare bool
+	calls   atomic.Int32 // in flight
+	crowded atomic.Bool  // there were several, since settle looked last
+
+	mu   sync.Mutex
+	now  int       // how many there are
+	last time.Time // when a thread began to wait last
 }
 
 func newProcessors() *processors {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return &processors{}
 	}
-	return &processors{few: runtime.GOMAXPROCS(0)}
+	n := runtime.GOMAXPROCS(0)
+	return &processors{all: n, now: n}
 }
 
 // alone tells that there is but one: those to spare then take a sixth of its time, for
 // threads take turns that would run side by side on others.
-func (p *processors) alone() bool { return p != nil && p.few == 1 }
+func (p *processors) alone() bool { return p != nil && p.all == 1 }
 
 // wait says that a thread is about to wait for the disk.
 func (p *processors) wait() {
-	if p == nil || p.few == 0 {
+	if p == nil || p.all == 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = time.Now()
-	if !p.spare {
-		p.spare = true
-		runtime.GOMAXPROCS(p.few + spareProcessors)
-		time.AfterFunc(calm, p.rest)
-	}
+	p.raise(p.all + spareProcessors)
 }
 
-// rest takes the spare ones away when no thread has begun to wait for long enough.
-func (p *processors) rest() {
+// counted serves by h, and has all processors for calls that come side by side.
+func (p *processors) counted(h http.Handler) http.Handler {
+	if p == nil || p.all <= 1 {
+		return h
+	}
+	time.AfterFunc(calm, p.settle)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer p.calls.Add(-1)
+		if p.calls.Add(1) > 1 && !p.crowded.Load() {
+			p.crowd()
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (p *processors) crowd() {
+	p.crowded.Store(true)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if left := time.Until(p.last.Add(calm)); left > 0 {
-		time.AfterFunc(left, p.rest)
+	p.raise(p.all)
+}
+
+// raise has no fewer than n. Its caller holds mu.
+func (p *processors) raise(n int) {
+	if n <= p.now {
 		return
 	}
-	p.spare = false
-	runtime.GOMAXPROCS(p.few)
+	if p.now == 1 {
+		time.AfterFunc(calm, p.settle)
+	}
+	p.now = n
+	runtime.GOMAXPROCS(n)
+}
+
+// settle takes away those that nobody has needed for long enough, and looks again as long
+// as there are some that it could take.
+func (p *processors) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 1
+	switch crowded := p.crowded.Swap(false); {
+	case time.Since(p.last) < calm:
+		n = p.all + spareProcessors
+	case crowded || p.calls.Load() > 1:
+		n = p.all
+	}
+	if n < p.now {
+		p.now = n
+		runtime.GOMAXPROCS(n)
+	}
+	if p.now > 1 {
+		time.AfterFunc(calm, p.settle)
+	}
 }
 
 // A waiting log says when it is going to wait for the disk.

@@ -1,39 +1,68 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"testing"
 	"time"
 )
 
-// Processors to spare come with the first thread that waits for the disk, and go when
-// none has waited for a while.
+// There is one processor for one call at a time, all for calls side by side, and some to
+// spare while threads wait for the disk; what nobody has needed for a while goes.
 func TestProcessors(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "") // not parallel: the number is the process's
-	few := runtime.GOMAXPROCS(0)
-	t.Cleanup(func() { runtime.GOMAXPROCS(few) })
+	before := runtime.GOMAXPROCS(2)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+	has := func(when string, want int) {
+		t.Helper()
+		if got := runtime.GOMAXPROCS(0); got != want {
+			t.Fatalf("%s there are %d processors, not %d", when, got, want)
+		}
+	}
+	comeTo := func(when string, want int) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); runtime.GOMAXPROCS(0) != want; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				has(when, want)
+			}
+		}
+	}
 	p := newProcessors()
-	for range 3 {
-		p.wait()
-		if got := runtime.GOMAXPROCS(0); got != few+spareProcessors {
-			t.Fatalf("while a thread waits there are %d processors, of %d", got, few)
-		}
+	arrived, leave := make(chan bool), make(chan bool)
+	h := p.counted(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived <- true; <-leave }))
+	call := func() {
+		go h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+		<-arrived
 	}
-	p.rest() // too early
-	if got := runtime.GOMAXPROCS(0); got != few+spareProcessors {
-		t.Errorf("right after a wait there are %d processors, of %d", got, few)
-	}
-	for end := time.Now().Add(10 * time.Second); runtime.GOMAXPROCS(0) != few; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the processors to spare stay")
-		}
-	}
+	has("at the start", 2)
+	comeTo("when nobody calls", 1)
+	call()
+	has("with one call", 1)
+	call()
+	has("with two calls", 2)
+	p.settle()
+	p.settle()
+	has("with two calls that take long", 2)
+	p.wait()
+	has("while a thread waits", 2+spareProcessors)
+	p.settle()
+	has("right after a wait", 2+spareProcessors)
+	comeTo("with two calls after a wait", 2)
+	leave <- true
+	comeTo("with one call again", 1)
+	leave <- true
+	p.wait()
+	has("while a thread waits and nobody calls", 2+spareProcessors)
+	comeTo("after a wait", 1)
 
-	t.Setenv("GOMAXPROCS", "3")
+	runtime.GOMAXPROCS(2)
+	t.Setenv("GOMAXPROCS", "2")
 	p = newProcessors()
 	p.wait()
 	(*processors)(nil).wait()
-	if got := runtime.GOMAXPROCS(0); got != few {
-		t.Errorf("with GOMAXPROCS set there are %d processors, of %d", got, few)
-	}
+	bare := http.NotFoundHandler()
+	p.counted(bare)
+	p.settle()
+	has("with GOMAXPROCS set", 2)
 }

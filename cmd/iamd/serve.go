@@ -132,7 +132,7 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 		log.Warn("others can read what passes over this network: give --tls-cert and --tls-key, or listen on loopback", "listen", listener.Addr().String())
 	}
 	web := &http.Server{
-		Handler:           impatient(h.server),
+		Handler:           s.processors.counted(impatient(h.server)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
