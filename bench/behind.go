@@ -159,7 +159,8 @@ func benchDynamoDB(ctx context.Context, s settings) ([]table, error) {
 
 // latencies measures a server, what it stands before, and, for what any process in between
 // costs, a proxy that copies bytes and reads none: with one connection, and with as many as
-// elsewhere.
+// elsewhere. With one connection it does so twice where there are cores: what stands behind
+// has a core of its own, and the others share the client's; and all have one core.
 func latencies(ctx context.Context, s settings, title, note string, before, behind *server, requests [][][]byte) ([]table, error) {
 	copier, err := startCopier(ctx, s, behind.addr)
 	if err != nil {
@@ -169,14 +170,33 @@ func latencies(ctx context.Context, s settings, title, note string, before, behi
 	servers := []*server{before, copier, behind}
 	requests = [][][]byte{requests[0], requests[1], requests[1]}
 	var all []table
-	for _, conns := range []int{1, s.conns} {
-		s.conns = conns
+	for _, way := range []struct {
+		conns int
+		core  string // of the first two
+		where string
+	}{
+		{1, clientCore, behind.name + " has a core of its own, the others share the client's"},
+		{1, serverCore, "all but the client share a core"},
+		{s.conns, serverCore, "all but the client share a core"},
+	} {
+		if s.cores {
+			for _, srv := range servers[:2] {
+				if err := srv.move(ctx, way.core); err != nil {
+					return nil, err
+				}
+			}
+		} else if way.core == clientCore {
+			continue
+		} else {
+			way.where = "all share the cores"
+		}
+		s.conns = way.conns
 		best, err := compared(ctx, s, servers, requests)
 		if err != nil {
 			return nil, err
 		}
 		more := func(i int) float64 { return float64((best[i].p50 - best[2].p50).Nanoseconds()) / 1000 }
-		t := results(title, fmt.Sprintf("%d connections; %s; p50 of the first is %.0f µs more, of a proxy that copies bytes %.0f", conns, note, more(0), more(1)), servers, best)
+		t := results(title, fmt.Sprintf("%d connections; %s; %s; p50 of the first is %.0f µs more, of a proxy that copies bytes %.0f", way.conns, way.where, note, more(0), more(1)), servers, best)
 		all = append(all, t)
 	}
 	return all, nil

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/iamd-dev/iamd/internal/rawnet"
 	"github.com/iamd-dev/iamd/internal/sigv4"
 )
 
@@ -92,6 +93,11 @@ func start(ctx context.Context, s settings, name, dir, addr string, ready func(l
 			}
 		}
 	}
+}
+
+// move has the server, and not what it has started, run on another core.
+func (s *server) move(ctx context.Context, core string) error {
+	return command(ctx, nil, "taskset", "-apc", core, strconv.Itoa(s.cmd.Process.Pid))
 }
 
 // stop ends the server and removes its directory.
@@ -171,20 +177,35 @@ func copier() {
 	}
 	fmt.Println("ready at", l.Addr())
 	for {
-		client, err := l.Accept()
+		accepted, err := l.Accept()
 		if err != nil {
 			panic(err)
 		}
 		go func() {
+			client := rawnet.New(accepted.(*net.TCPConn))
 			defer client.Close()
-			behind, err := net.Dial("tcp", os.Args[2])
+			behind, err := dial(os.Args[2])
 			if err != nil {
 				panic(err)
 			}
 			defer behind.Close()
-			go io.Copy(client, behind)
-			io.Copy(behind, client)
+			go copyBytes(client, behind)
+			copyBytes(behind, client)
 		}()
+	}
+}
+
+// copyBytes writes what it reads until there is no more.
+func copyBytes(to, from *rawnet.Conn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
 	}
 }
 
