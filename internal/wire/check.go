@@ -283,8 +283,9 @@ func (fs *faults) elements(prefix *trail, f *field, list reflect.Value) {
 }
 
 // Check checks an input, given as a pointer, that came by no wire: of a call made
-// inside. What has its zero value and is no pointer counts as absent. The error is the
-// one that Decode would have returned.
+// inside. What has its zero value and is no pointer counts as absent, but for a text that
+// may be empty: one whose length is bounded from above only. The error is the one that
+// Decode would have returned.
 func Check(m *Model, in any) error {
 	fs := &faults{quiet: m.Quiet}
 	s := reflect.ValueOf(in).Elem()
@@ -300,13 +301,18 @@ func (fs *faults) structure(p *plan, s reflect.Value, path *trail) {
 		f := &p.fields[i]
 		v := s.Field(f.index)
 		if v.IsZero() {
-			if f.required && f.kind != kindInt && f.kind != kindBool && f.kind != kindFloat {
+			if f.required && f.kind != kindInt && f.kind != kindBool && f.kind != kindFloat && !f.mayBeEmpty() {
 				fs.null(path, f)
 			}
 			continue
 		}
 		fs.member(f, reflect.Indirect(v), path)
 	}
+}
+
+func (f *field) mayBeEmpty() bool {
+	c := f.check
+	return f.kind == kindString && c != nil && c.hasMax && !c.hasMin && c.ok("")
 }
 
 func (fs *faults) member(f *field, v reflect.Value, path *trail) {

@@ -201,3 +201,25 @@ func contains(list []string, s string) bool {
 	}
 	return false
 }
+
+// A text that may be empty is not absent from an input that came by no wire.
+func TestCheckOfEmptyTexts(t *testing.T) {
+	type input struct {
+		Note  string `wire:",req" max:"5"`
+		Name  string `wire:",req" min:"1" max:"5"`
+		Plain string `wire:",req"`
+		Word  string `wire:",req" max:"5" enum:"A|B"`
+	}
+	err := wire.Check(&wire.Model{Protocol: wire.JSON11, Quiet: true}, &input{})
+	if err == nil {
+		t.Fatal("nothing is missing")
+	}
+	for member, missing := range map[string]bool{"note": false, "name": true, "plain": true, "word": true} {
+		if strings.Contains(err.Error(), "'"+member+"'") != missing {
+			t.Errorf("%s: want %t of missing, in %v", member, missing, err)
+		}
+	}
+	if err := wire.Check(&wire.Model{Protocol: wire.JSON11}, &input{Name: "n", Plain: "p", Word: "A"}); err != nil {
+		t.Error(err)
+	}
+}
