@@ -27,7 +27,8 @@ type kind struct {
 	Required string
 	Create   string
 	ID       string                                                                   // the physical id: a path in what Create answers after "=", or text; "" is {name}
-	Attr     map[string]string                                                        // Fn::GetAtt: the same
+	Attr     map[string]string                                                        // Fn::GetAtt: the same, or a path in what Tell answers
+	Tell     string                                                                   // asked after Create, for attributes that its answer lacks
 	Parts    []part                                                                   // in the order in which they are set
 	Replace  string                                                                   // properties whose change makes a new resource
 	Clear    func(ctx context.Context, s *Service, as *service.Call, id string) error // before the resource is deleted
@@ -46,9 +47,9 @@ type kind struct {
 	// Of a resource of IAM: CAPABILITY_IAM is demanded, and CAPABILITY_NAMED_IAM where the template gives the name.
 	IAM, Named bool
 
-	create, delete, ready, read []call
-	known                       map[string]bool
-	replace                     map[string]bool
+	create, tell, delete, ready, read []call
+	known                             map[string]bool
+	replace                           map[string]bool
 }
 
 // A part is some of a resource's properties, and the calls that follow their changes.
@@ -236,6 +237,15 @@ func kinds() map[string]*kind {
 			Delete:  "dynamodb:DeleteTable TableName={id}", Gone: "ResourceNotFoundException",
 			Ready: "dynamodb:DescribeTable TableName={id}", IsReady: "Table.TableStatus=ACTIVE", Read: "dynamodb:DescribeTable TableName={id}"},
 
+		{Type: "AWS::Organizations::Organization", Create: "organizations:CreateOrganization FeatureSet", ID: "=Organization.Id",
+			Attr: map[string]string{"Arn": "=Organization.Arn", "Id": "{id}", "ManagementAccountArn": "=Organization.MasterAccountArn",
+				"ManagementAccountEmail": "=Organization.MasterAccountEmail", "ManagementAccountId": "=Organization.MasterAccountId", "RootId": "=Roots.0.Id"},
+			Tell:   "organizations:ListRoots",
+			Delete: "organizations:DeleteOrganization", Gone: "AWSOrganizationsNotInUseException"},
+		{Type: "AWS::Organizations::ResourcePolicy", Required: "Content", Tags: true, Create: "organizations:PutResourcePolicy Content Tags",
+			ID: "=ResourcePolicy.ResourcePolicySummary.Id", Attr: map[string]string{"Arn": "=ResourcePolicy.ResourcePolicySummary.Arn", "Id": "{id}"},
+			Parts:  []part{{Of: "Content", Made: true, Set: "organizations:PutResourcePolicy Content"}, orgTags},
+			Delete: "organizations:DeleteResourcePolicy", Gone: "ResourcePolicyNotFoundException"},
 		{Type: "AWS::Organizations::OrganizationalUnit", Required: "Name ParentId", Tags: true, Create: "organizations:CreateOrganizationalUnit Name ParentId Tags",
 			ID: "=OrganizationalUnit.Id", Attr: map[string]string{"Arn": "=OrganizationalUnit.Arn", "Id": "{id}"},
 			Parts:   []part{{Of: "Name", Made: true, Set: "organizations:UpdateOrganizationalUnit OrganizationalUnitId={id} Name"}, orgTags},
@@ -286,6 +296,11 @@ func kinds() map[string]*kind {
 			Attr:    map[string]string{"AliasArn": "=AliasArn"},
 			Parts:   []part{{Of: "FunctionVersion Description RoutingConfig", Made: true, Set: "lambda:UpdateAlias FunctionName Name FunctionVersion Description RoutingConfig"}},
 			Replace: "FunctionName Name", Delete: "lambda:DeleteAlias FunctionName Name", Gone: "ResourceNotFoundException"},
+		{Type: "AWS::Lambda::EventInvokeConfig", Required: "FunctionName Qualifier", ID: "{FunctionName}|{Qualifier}",
+			Create: "lambda:PutFunctionEventInvokeConfig FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig",
+			Parts: []part{{Of: "MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig", Made: true,
+				Set: "lambda:PutFunctionEventInvokeConfig FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig"}},
+			Replace: "FunctionName Qualifier", Delete: "lambda:DeleteFunctionEventInvokeConfig FunctionName Qualifier", Gone: "ResourceNotFoundException"},
 
 		{Type: "AWS::CodeBuild::Project", Name: "Name", Longest: 150, Required: "Artifacts Environment ServiceRole Source", Tags: true,
 			Create: "codebuild:CreateProject Name={name} Description Source SecondarySources SourceVersion Artifacts SecondaryArtifacts Cache Environment ServiceRole TimeoutInMinutes QueuedTimeoutInMinutes EncryptionKey LogsConfig ConcurrentBuildLimit Tags",
@@ -349,7 +364,7 @@ var inBraces = regexp.MustCompile(`\{([A-Z][A-Za-z]*)`)
 
 // compile reads what the row says in text, and panics where it names what there is not.
 func (k *kind) compile() {
-	k.create, k.delete, k.ready, k.read = mustParse(k.Create), mustParse(k.Delete), mustParse(k.Ready), mustParse(k.Read)
+	k.create, k.tell, k.delete, k.ready, k.read = mustParse(k.Create), mustParse(k.Tell), mustParse(k.Delete), mustParse(k.Ready), mustParse(k.Read)
 	k.known, k.replace = map[string]bool{}, map[string]bool{}
 	know := func(names string) {
 		for _, name := range strings.Fields(names) {

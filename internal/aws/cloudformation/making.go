@@ -84,6 +84,17 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 	if err := initiated(done); err != nil {
 		return done, err
 	}
+	if len(k.tell) > 0 {
+		told, err := m.all(ctx, k.tell, sc)
+		if err != nil {
+			return done, err
+		}
+		for name, spec := range k.Attr {
+			if path, ok := strings.CutPrefix(spec, "="); ok && done.attributes[name] == nil {
+				done.attributes[name] = template.Text(at(told, path))
+			}
+		}
+	}
 	if err := m.parts(ctx, k, r.Physical, r.Name, nil, properties, false); err != nil {
 		return done, err
 	}
