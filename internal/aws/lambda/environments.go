@@ -360,6 +360,7 @@ func (s *Service) start(ctx context.Context, n name, v *Version, requestID strin
 		log.Close()
 		return nil, nil, err
 	}
+	e.out.mark()
 	e.run, err = s.Host.Run(ctx, workload.Job{
 		Kind: "lambda", Name: n.function,
 		Task: s.codeOf(n.account, v.Code.Hash),

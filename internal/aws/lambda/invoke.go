@@ -152,7 +152,9 @@ func (s *Service) execute(ctx context.Context, state reader, ev *event, tail boo
 		}
 	}
 	came := time.Now()
-	e.out.mark()
+	if !cold { // whose log has what was said while it began, too
+		e.out.mark()
+	}
 	e.out.printf("START RequestId: %s Version: %s\n", ev.id, v.Config.Version)
 	a, began, again := e.serve(i, cold)
 	took := time.Since(began)
