@@ -7,7 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"github.com/iamd-dev/iamd/internal/awstest"
+	"github.com/iamd-dev/iamd/internal/outbound"
+	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/sigv4"
 )
 
@@ -62,6 +67,48 @@ func TestVirtualHosts(t *testing.T) {
 		status, body := send(c.method, c.host, c.path, c.body)
 		if status != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s %s%s: got %d %q, want %d with %q", c.method, c.host, c.path, status, body, c.status, c.want)
+		}
+	}
+}
+
+// What the server publishes itself, the code of functions and the documents of issuers, does
+// not stand before an object that everybody may read, where the host names its bucket.
+func TestPublicObjectsBesideWhatTheServerPublishes(t *testing.T) {
+	s := awstest.Start(t, account)
+	config := s.Config(s.Root(account))
+	client := s3.NewFromConfig(config, func(o *s3.Options) { o.UsePathStyle = true })
+	ctx := t.Context()
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("site")}))
+	must(client.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: aws.String("site")}))
+	must(client.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: aws.String("site"),
+		Policy: aws.String(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::site/*"}}`)}))
+	keys := []string{strings.TrimPrefix(server.CodePath, "/") + "h", strings.TrimPrefix(outbound.Prefix, "/") + "x"}
+	for _, key := range keys {
+		must(client.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("site"), Key: aws.String(key), Body: strings.NewReader("public")}))
+		for host, want := range map[string]bool{"site.s3.localhost": true, "site.localhost": true, "localhost": false} {
+			r, err := http.NewRequest("GET", s.URL+"/"+key, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := answer.StatusCode == 200 && string(b) == "public"; got != want {
+				t.Errorf("GET %s/%s: got %d %.80q", host, key, answer.StatusCode, b)
+			}
 		}
 	}
 }

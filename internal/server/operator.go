@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,16 +43,37 @@ func (s *Server) serveOperator(w http.ResponseWriter, r *http.Request) bool {
 		}
 		s.metrics.handler.ServeHTTP(w, r)
 	default:
-		if s.Code != nil && strings.HasPrefix(r.URL.Path, CodePath) {
-			s.Code.ServeHTTP(w, r)
-			return true
-		}
-		if s.Issuer == nil || !strings.HasPrefix(r.URL.Path, outbound.Prefix) {
-			return false
-		}
+		return s.servePublished(w, r)
+	}
+	return true
+}
+
+// servePublished answers what everybody may read who knows its path: the code of functions and
+// the documents of issuers. Where the host names a bucket the path is that of an object in it,
+// unless it is the host by which others reach the server, or has been given to somebody for code.
+func (s *Server) servePublished(w http.ResponseWriter, r *http.Request) bool {
+	code, issuer := s.Code != nil && strings.HasPrefix(r.URL.Path, CodePath), s.Issuer != nil && strings.HasPrefix(r.URL.Path, outbound.Prefix)
+	switch {
+	case !code && !issuer, s.inBucket(r) && !(code && s.Code.Has(r.URL.Path)):
+		return false
+	case code:
+		s.Code.ServeHTTP(w, r)
+	default:
 		s.serveIssuer(w, r)
 	}
 	return true
+}
+
+// inBucket reports whether the host names a bucket, and is not that of the URL that tokens name.
+func (s *Server) inBucket(r *http.Request) bool {
+	if bucketFirst(r, s.Hosts) == r.URL.EscapedPath() {
+		return false
+	}
+	if s.Issuer == nil {
+		return true
+	}
+	u, err := url.Parse(s.Issuer.Base)
+	return err != nil || !strings.EqualFold(u.Host, r.Host)
 }
 
 // keepDocuments is how long verifiers may keep what an issuer publishes: much shorter

@@ -72,7 +72,10 @@ type Config struct {
 	Channel http.Handler
 	// Code answers GET below CodePath without a signature: who has such a URL may load what it
 	// stands for, for a while. nil: there is no code.
-	Code http.Handler
+	Code interface {
+		http.Handler
+		Has(path string) bool // whether the path is one that was given to somebody
+	}
 	// Issuer publishes the keys of accounts that issue tokens. nil: nothing is published.
 	Issuer *outbound.Issuer
 

@@ -68,6 +68,12 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
+// Has reports whether a path is one of those that location has given, even if its time is over.
+func (s *Service) Has(path string) bool {
+	_, ok := s.placeOf(path)
+	return ok
+}
+
 // placeOf opens the place in a path.
 func (s *Service) placeOf(path string) (p place, ok bool) {
 	text, name, ok := strings.Cut(strings.TrimPrefix(path, codePath), "/")

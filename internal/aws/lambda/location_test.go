@@ -81,6 +81,18 @@ func TestCodeLocation(t *testing.T) {
 		t.Errorf("after a restart: %d", status)
 	}
 
+	// It is good under any name of the server, also one that could be a bucket's.
+	named, err := http.NewRequest("GET", now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named.Host = "lambda.localhost"
+	if answer, err := http.DefaultClient.Do(named); err != nil {
+		t.Error(err)
+	} else if answer.Body.Close(); answer.StatusCode != 200 {
+		t.Errorf("as %s: %d", named.Host, answer.StatusCode)
+	}
+
 	// What was not given by GetFunction is nothing.
 	at := strings.LastIndex(now, "/")
 	other := "A"
