@@ -23,7 +23,7 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, docker, rawnet, reference/archive, recorded, template, ec2form
+	NONE < arn, wire, sigv4, store, data, docker, rawnet, plainhttp, reference/archive, recorded, template, ec2form
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
@@ -59,6 +59,8 @@ const order = `
 	service, aws/sts/api, webidentity, saml < aws/sts
 	# Connections whose threads do not block: those of callers and of the embedded engine.
 	rawnet < server, aws/dynamodb, cmd/iamd
+	# Requests that need little of net/http.
+	plainhttp < cmd/iamd, awstest
 
 	# DynamoDB is kept by a program beside us.
 	wire < aws/dynamodb/streams/api
@@ -143,6 +145,9 @@ const outside = `
 	github.com/crewjam/saml          saml saml/samltest
 	github.com/beevik/etree          saml saml/samltest
 	github.com/mattermost/xml-roundtrip-validator  saml
+
+	# What may stand in a header, as net/http asks it too.
+	golang.org/x/net                 plainhttp
 
 	# Programs beside us: namespaces and limits are not in syscall. Nor is what the kernel
 	# does with files by itself.

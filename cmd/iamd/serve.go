@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/iamd-dev/iamd/internal/plainhttp"
 )
 
 func newServe() *cobra.Command {
@@ -131,12 +133,21 @@ func serve(ctx context.Context, s *settings, log *slog.Logger, ready func(url st
 	} else if a, err := netip.ParseAddrPort(listener.Addr().String()); err == nil && !a.Addr().IsLoopback() {
 		log.Warn("others can read what passes over this network: give --tls-cert and --tls-key, or listen on loopback", "listen", listener.Addr().String())
 	}
-	web := &http.Server{
-		Handler:           s.processors.counted(impatient(h.server)),
+	answer := s.processors.counted(h.server)
+	others := &http.Server{
+		Handler:           impatient(answer),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // what peers do wrong
+	}
+	var web interface {
+		Serve(net.Listener) error
+		Shutdown(context.Context) error
+		Close() error
+	} = others
+	if certificates == nil { // beside what TLS costs, and HTTP/2, the short way is none
+		web = &plainhttp.Server{Handler: answer, Others: others}
 	}
 	served := make(chan error, 1)
 	running.Go(func() { served <- web.Serve(listener) })

@@ -150,8 +150,8 @@ package awstest
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -197,6 +197,7 @@ import (
 	"github.com/iamd-dev/iamd/internal/identity"
 	"github.com/iamd-dev/iamd/internal/lint"
 	"github.com/iamd-dev/iamd/internal/outbound"
+	"github.com/iamd-dev/iamd/internal/plainhttp"
 	"github.com/iamd-dev/iamd/internal/proxy"
 	"github.com/iamd-dev/iamd/internal/server"
 	"github.com/iamd-dev/iamd/internal/service"
@@ -227,7 +228,7 @@ type Server struct {
 	engine   *docker.Client  // nil: there is none
 	roots    map[string]identity.RootKey
 	ahead    atomic.Int64 // how far its clock was moved
-	http     *httptest.Server
+	client   *http.Client
 	issuer   *issuer
 
 	topics topics
@@ -295,7 +296,7 @@ func start(t testing.TB, objects *proxy.Upstream, engine *docker.Client, account
 		engine:   engine,
 		roots:    map[string]identity.RootKey{},
 	}
-	s.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.issuer.serve(w, r) {
 			return
 		}
@@ -303,18 +304,27 @@ func start(t testing.TB, objects *proxy.Upstream, engine *docker.Client, account
 		h := s.handler
 		s.mu.RUnlock()
 		h.ServeHTTP(w, r)
-	}))
-	s.http.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	s.URL = "http://" + s.http.Listener.Addr().String()
+	})
+	web := &plainhttp.Server{Handler: answer, Others: &http.Server{Handler: answer, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.URL = "http://" + listener.Addr().String()
 	if s.issuer, err = newIssuer(s.URL); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.open(); err != nil {
 		t.Fatal(err)
 	}
-	s.http.Start()
+	transport := &http.Transport{}
+	s.client = &http.Client{Transport: transport}
+	go web.Serve(listener)
 	t.Cleanup(func() {
-		s.http.Close()
+		transport.CloseIdleConnections()
+		if err := web.Shutdown(context.Background()); err != nil {
+			t.Errorf("stopping to serve: %v", err)
+		}
 		if err := s.close(); err != nil {
 			t.Errorf("stopping the server: %v", err)
 		}
@@ -519,7 +529,7 @@ func (s *Server) Config(c aws.Credentials) aws.Config {
 		Region:       "us-east-1",
 		BaseEndpoint: &s.URL,
 		Credentials:  provider,
-		HTTPClient:   s.http.Client(),
+		HTTPClient:   s.client,
 		Retryer:      func() aws.Retryer { return aws.NopRetryer{} },
 		APIOptions:   []func(*middleware.Stack) error{unchecked},
 	}

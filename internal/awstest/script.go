@@ -461,7 +461,7 @@ type client struct {
 
 func (c client) Do(r *http.Request) (*http.Response, error) {
 	maps.Copy(r.Header, c.headers)
-	response, err := c.server.http.Client().Do(r)
+	response, err := c.server.client.Do(r)
 	c.body = nil
 	if err != nil || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/xml") {
 		return response, err
@@ -889,7 +889,7 @@ func (s *script) http(_ bool, args []string) error {
 	if host := headers.Get("Host"); host != "" {
 		r.Host = host
 	}
-	response, err := s.server.http.Client().Do(r)
+	response, err := s.server.client.Do(r)
 	if err != nil {
 		return err
 	}
@@ -920,7 +920,7 @@ func (s *script) explain(_ bool, _ []string) error {
 	root := s.server.Root(s.account)
 	signer := sigv4.Signer{AccessKeyID: root.AccessKeyID, SecretAccessKey: root.SecretAccessKey, Region: "us-east-1", Service: "iam-toolbox"}
 	signer.Sign(r, sigv4.Hash(nil), s.server.Now())
-	response, err := s.server.http.Client().Do(r)
+	response, err := s.server.client.Do(r)
 	if err != nil {
 		return err
 	}
