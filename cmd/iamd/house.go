@@ -124,7 +124,12 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 		h.objects.OnWait(s.processors.wait)
 		h.engines = &dynamodb.Engines{Dir: filepath.Join(s.data, "dynamodb"), Program: s.dynamodbEngine, Hidden: s.kept(), Log: log}
 	}
-	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention, Waiting: s.processors.wait, Aside: s.processors.alone()}); err != nil {
+	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{
+		AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention, Waiting: s.processors.wait, Aside: s.processors.alone(),
+		Unjournaled: func(err error) {
+			log.Warn("the records of calls side by side go to the audit log without a journal from now on, which takes longer", "error", err)
+		},
+	}); err != nil {
 		return nil, err
 	}
 	if h.reasons, err = audit.OpenDecisions(filepath.Join(s.data, "decisions")); err != nil {

@@ -52,6 +52,10 @@ type Options struct {
 	// Waiting is called before a thread waits for the disk while callers wait for
 	// it. Nil calls nothing.
 	Waiting func()
+	// Unjournaled is told why the records of many that wait go straight to the file of
+	// their day from now on: the journal cannot be made, or it failed. Nothing is lost by
+	// that; it takes longer. Nil calls nothing.
+	Unjournaled func(error)
 	// Aside has the kernel write and sync what several callers wait for, without a thread
 	// that waits, where it can. That takes less, but longer when others want the processor
 	// that the kernel does it on.
@@ -399,7 +403,9 @@ func (l *Log) settle() {
 		return
 	}
 	l.journal.filed = l.journal.entry
-	l.without = l.without || l.journal.settle(l.kernel) != nil
+	if err := l.journal.settle(l.kernel); err != nil {
+		l.doWithout(err)
+	}
 	if l.without || l.journal.day != l.day {
 		l.journal.close()
 		l.journal = nil
@@ -450,7 +456,7 @@ func (l *Log) keep(b *batch) bool {
 	if l.journal == nil {
 		var err error
 		if l.journal, err = newJournal(l.dir, l.day); err != nil {
-			l.without = true
+			l.doWithout(err)
 			return false
 		}
 	}
@@ -460,7 +466,7 @@ func (l *Log) keep(b *batch) bool {
 	err := l.journal.add(l.day, b.lines, l.kernel)
 	if err != nil {
 		if !errors.Is(err, errJournalFull) {
-			l.without = true
+			l.doWithout(err)
 		}
 		return false
 	}
@@ -469,6 +475,14 @@ func (l *Log) keep(b *batch) bool {
 		l.moveSoon()
 	}
 	return true
+}
+
+// doWithout has no batch in the journal any more.
+func (l *Log) doWithout(why error) {
+	if !l.without && l.opt.Unjournaled != nil {
+		l.opt.Unjournaled(why)
+	}
+	l.without = true
 }
 
 // moveSoon begins to file what is left, now or in a little while.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -302,8 +303,13 @@ func TestJournalTakenAway(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				dir := t.TempDir()
+				var told atomic.Int32
+				opt.Unjournaled = func(error) { told.Add(1) }
 				l := journaling(t, dir, new(disks), opt)
 				want := appendMany(t, l, "with", 4)
+				if told.Load() > 0 {
+					t.Error("the journal is said to be gone before it is")
+				}
 				if err := take(filepath.Join(dir, journalName)); err != nil {
 					t.Fatal(err)
 				}
@@ -316,9 +322,14 @@ func TestJournalTakenAway(t *testing.T) {
 				once(t, crash, want[16*4:])
 				l.Close()
 				once(t, dir, want)
+				if n := told.Load(); n != 1 {
+					t.Errorf("it is told %d times that there is no journal", n)
+				}
 			})
 		}
 		dir := t.TempDir()
+		var why atomic.Pointer[error]
+		opt.Unjournaled = func(err error) { why.Store(&err) }
 		l := openLog(t, dir, opt)
 		if err := os.Mkdir(filepath.Join(dir, journalName), 0o700); err != nil {
 			t.Fatal(err)
@@ -329,6 +340,9 @@ func TestJournalTakenAway(t *testing.T) {
 		want := appendMany(t, l, "without", 4)
 		if len(want) != 16*4 {
 			t.Errorf("%d of %d are acknowledged where no journal can be made", len(want), 16*4)
+		}
+		if why.Load() == nil {
+			t.Error("nobody is told that no journal can be made")
 		}
 		once(t, dir, want)
 	})
