@@ -25,6 +25,9 @@ type kind struct {
 	Longest  int    // such a name
 	Lower    bool   // such names are in lower case
 	Required string
+	Taken    string // asked before Create, which would write over what is there: an answer means that it is ...
+	Free     string // ... and one of these errors that it is not
+	IsTaken  string // what is said then
 	Create   string
 	ID       string                                                                   // the physical id: a path in what Create answers after "=", or text; "" is {name}
 	Attr     map[string]string                                                        // Fn::GetAtt: the same, or a path in what Tell answers
@@ -47,9 +50,9 @@ type kind struct {
 	// Of a resource of IAM: CAPABILITY_IAM is demanded, and CAPABILITY_NAMED_IAM where the template gives the name.
 	IAM, Named bool
 
-	create, tell, delete, ready, read []call
-	known                             map[string]bool
-	replace                           map[string]bool
+	taken, create, tell, delete, ready, read []call
+	known                                    map[string]bool
+	replace                                  map[string]bool
 }
 
 // A part is some of a resource's properties, and the calls that follow their changes.
@@ -126,6 +129,7 @@ func kinds() map[string]*kind {
 			},
 			Replace: "BucketName ObjectLockEnabled", Delete: "s3:DeleteBucket Bucket={id}", Gone: "NoSuchBucket", Read: "s3:HeadBucket Bucket={id}"},
 		{Type: "AWS::S3::BucketPolicy", Required: "Bucket PolicyDocument", ID: "{Bucket}",
+			Taken: "s3:GetBucketPolicy Bucket", Free: "NoSuchBucketPolicy", IsTaken: "The bucket policy already exists on bucket {Bucket}.",
 			Create: "s3:PutBucketPolicy Bucket Policy={PolicyDocument}", Replace: "Bucket",
 			Parts:  []part{{Of: "PolicyDocument", Made: true, Set: "s3:PutBucketPolicy Bucket Policy={PolicyDocument}"}},
 			Delete: "s3:DeleteBucketPolicy Bucket={id}", Gone: "NoSuchBucket"},
@@ -242,8 +246,10 @@ func kinds() map[string]*kind {
 				"ManagementAccountEmail": "=Organization.MasterAccountEmail", "ManagementAccountId": "=Organization.MasterAccountId", "RootId": "=Roots.0.Id"},
 			Tell:   "organizations:ListRoots",
 			Delete: "organizations:DeleteOrganization", Gone: "AWSOrganizationsNotInUseException"},
-		{Type: "AWS::Organizations::ResourcePolicy", Required: "Content", Tags: true, Create: "organizations:PutResourcePolicy Content Tags",
-			ID: "=ResourcePolicy.ResourcePolicySummary.Id", Attr: map[string]string{"Arn": "=ResourcePolicy.ResourcePolicySummary.Arn", "Id": "{id}"},
+		{Type: "AWS::Organizations::ResourcePolicy", Required: "Content", Tags: true,
+			Taken: "organizations:DescribeResourcePolicy", Free: "ResourcePolicyNotFoundException", IsTaken: "There is already a ResourcePolicy in the Organization!",
+			Create: "organizations:PutResourcePolicy Content Tags",
+			ID:     "=ResourcePolicy.ResourcePolicySummary.Id", Attr: map[string]string{"Arn": "=ResourcePolicy.ResourcePolicySummary.Arn", "Id": "{id}"},
 			Parts:  []part{{Of: "Content", Made: true, Set: "organizations:PutResourcePolicy Content"}, orgTags},
 			Delete: "organizations:DeleteResourcePolicy", Gone: "ResourcePolicyNotFoundException"},
 		{Type: "AWS::Organizations::OrganizationalUnit", Required: "Name ParentId", Tags: true, Create: "organizations:CreateOrganizationalUnit Name ParentId Tags",
@@ -364,7 +370,7 @@ var inBraces = regexp.MustCompile(`\{([A-Z][A-Za-z]*)`)
 
 // compile reads what the row says in text, and panics where it names what there is not.
 func (k *kind) compile() {
-	k.create, k.tell, k.delete, k.ready, k.read = mustParse(k.Create), mustParse(k.Tell), mustParse(k.Delete), mustParse(k.Ready), mustParse(k.Read)
+	k.taken, k.create, k.tell, k.delete, k.ready, k.read = mustParse(k.Taken), mustParse(k.Create), mustParse(k.Tell), mustParse(k.Delete), mustParse(k.Ready), mustParse(k.Read)
 	k.known, k.replace = map[string]bool{}, map[string]bool{}
 	know := func(names string) {
 		for _, name := range strings.Fields(names) {

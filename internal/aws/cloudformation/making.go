@@ -58,6 +58,9 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 		return made{}, err
 	}
 	sc := m.scope("", r.Name, whole)
+	if err := m.taken(ctx, k, sc); err != nil {
+		return made{}, err
+	}
 	out, err := m.all(ctx, k.create, sc)
 	if err != nil {
 		return made{}, err
@@ -99,6 +102,22 @@ func (m *maker) create(ctx context.Context, k *kind, r *resource, properties map
 		return done, err
 	}
 	return done, m.wait(ctx, k, sc, false)
+}
+
+// taken refuses to make what is there already, where making it would write over that.
+func (m *maker) taken(ctx context.Context, k *kind, sc *scope) error {
+	if len(k.taken) == 0 {
+		return nil
+	}
+	_, err := m.all(ctx, k.taken, sc)
+	if err == nil {
+		says, _ := sc.expand(k.IsTaken)
+		return &wire.Error{Code: "AlreadyExists", Status: 400, Message: template.Text(says)}
+	}
+	if isOne(err, k.Free) {
+		return nil
+	}
+	return err
 }
 
 // attributes are those of a resource with the scope's properties: what is made of them
@@ -287,9 +306,12 @@ func (m *maker) wait(ctx context.Context, k *kind, sc *scope, away bool) error {
 	return &wire.Error{Code: "NotStabilized", Status: 400, Message: "The resource did not stabilize."}
 }
 
-func gone(k *kind, err error) bool {
+func gone(k *kind, err error) bool { return isOne(err, k.Gone) }
+
+// isOne reports whether an error has one of those codes.
+func isOne(err error, codes string) bool {
 	var e *wire.Error
-	return k.Gone != "" && errors.As(err, &e) && slices.Contains(strings.Fields(k.Gone), e.Code)
+	return errors.As(err, &e) && slices.Contains(strings.Fields(codes), e.Code)
 }
 
 // interrupted finds out about a resource that was being made when the server was stopped:
@@ -350,6 +372,8 @@ func (m *maker) reason(k *kind, request string, err error) string {
 	}
 	code := "InvalidRequest"
 	switch {
+	case e.Code == "AlreadyExists": // nothing was called
+		return fmt.Sprintf(`Resource handler returned message: "%s" (RequestToken: %s, HandlerErrorCode: AlreadyExists)`, e.Message, uuid())
 	case strings.Contains(e.Code, "AccessDenied"), e.Code == "UnauthorizedOperation", e.HTTPStatus() == 403:
 		code = "AccessDenied"
 	case strings.Contains(e.Code, "AlreadyExists"), strings.HasPrefix(e.Code, "BucketAlready"), strings.Contains(e.Code, "Duplicate"), e.Code == "ResourceInUseException":
