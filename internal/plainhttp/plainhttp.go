@@ -355,6 +355,7 @@ func (w *watch) tick() {
 	switch {
 	case w.cancel == nil || w.conn.end == room:
 	case w.calls == w.seen:
+		w.conn.SetReadDeadline(time.Time{}) // that of the request may be over before the call is
 		w.reading = make(chan struct{})
 		go w.read(w.reading)
 	default:

@@ -416,6 +416,28 @@ func TestAClientThatGoesAway(t *testing.T) {
 	}
 }
 
+// The time that a head may take is over before a call is that takes long: its client is
+// watched all the same.
+func TestAClientThatGoesAwayLate(t *testing.T) {
+	came, gone := make(chan bool, 1), make(chan bool, 1)
+	_, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		came <- true
+		select {
+		case <-r.Context().Done():
+			gone <- true
+		case <-time.After(10 * time.Second):
+			gone <- false
+		}
+	}), func(o *http.Server) { o.ReadHeaderTimeout, o.IdleTimeout = patience/2, patience/2 })
+	c := dial(t, addr)
+	c.say(t, "GET / HTTP/1.1\r\n"+host+end)
+	<-came
+	time.AfterFunc(4*patience, func() { c.Close() })
+	if !<-gone {
+		t.Error("the call went on")
+	}
+}
+
 func TestTheContextEndsWithTheCall(t *testing.T) {
 	var ctx context.Context
 	var body io.ReadCloser
