@@ -2,11 +2,17 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/iamd-dev/iamd/internal/plainhttp"
 )
 
 // A timed connection counts its timers.
@@ -128,4 +134,98 @@ func TestRequestsSetFewTimers(t *testing.T) {
 			t.Errorf("%d requests set %d timers", requests, timers.sets)
 		}
 	})
+}
+
+// An only listener gives one connection.
+type only struct {
+	conns chan net.Conn
+	close func()
+}
+
+func (o only) Accept() (net.Conn, error) {
+	if c, ok := <-o.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (o only) Close() error { o.close(); return nil }
+func (only) Addr() net.Addr { return &net.TCPAddr{} }
+
+// The deadlines of plain requests are those of net/http, also after a call that took longer
+// than any of them and whose client was watched meanwhile.
+func TestDeadlinesOfPlainRequests(t *testing.T) {
+	request := "GET /%s HTTP/1.1\r\nHost: iamd\r\n\r\n"
+	for _, x := range []struct {
+		name string
+		say  func(c net.Conn) // and go away or say no more
+		want time.Duration    // after which the connection or the call has ended
+	}{
+		{"nothing is said", func(c net.Conn) {}, headerTimeout},
+		{"a head in drops", func(c net.Conn) {
+			for _, b := range []byte("GET /aaaaaaaaaaaaaaaaaaaaaaaaaaaa") {
+				time.Sleep(time.Second)
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+			}
+		}, headerTimeout},
+		{"an answer", func(c net.Conn) { fmt.Fprintf(c, request, "") }, idleTimeout},
+		{"a long call", func(c net.Conn) { fmt.Fprintf(c, request, "long") }, time.Hour + idleTimeout},
+		{"a long call, and half a head", func(c net.Conn) {
+			fmt.Fprintf(c, request, "long")
+			time.Sleep(time.Hour + time.Minute)
+			fmt.Fprint(c, "GET /")
+		}, time.Hour + time.Minute + headerTimeout},
+		{"a long call, and half a head before its end", func(c net.Conn) {
+			fmt.Fprintf(c, request, "long")
+			time.Sleep(time.Minute)
+			fmt.Fprint(c, "GET /")
+		}, time.Hour + headerTimeout},
+		{"a long call of a client that goes away", func(c net.Conn) {
+			fmt.Fprintf(c, request, "long")
+			time.Sleep(30 * time.Minute)
+			c.Close()
+		}, 30 * time.Minute},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/long" {
+						select {
+						case <-time.After(time.Hour):
+						case <-r.Context().Done():
+						}
+					}
+				})
+				s := &plainhttp.Server{Handler: h, Others: &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout}}
+				conns := make(chan net.Conn, 1)
+				go s.Serve(only{conns, sync.OnceFunc(func() { close(conns) })})
+				defer s.Close()
+				ours, peer := net.Pipe()
+				closed := &noticed{Conn: &connection{Conn: ours}, done: make(chan bool)}
+				began := time.Now()
+				conns <- closed
+				go io.Copy(io.Discard, peer)
+				var said sync.WaitGroup
+				defer said.Wait()
+				said.Go(func() { x.say(peer) })
+				<-closed.done
+				if took := time.Since(began); took < x.want || took > x.want+time.Second {
+					t.Errorf("it took %s, want %s", took, x.want)
+				}
+			})
+		})
+	}
+}
+
+// A noticed connection says when it is closed.
+type noticed struct {
+	net.Conn
+	once sync.Once
+	done chan bool
+}
+
+func (c *noticed) Close() error {
+	c.once.Do(func() { close(c.done) })
+	return c.Conn.Close()
 }

@@ -259,6 +259,8 @@ var blank = &http.Request{Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
 
 // readHead reads until the empty line that ends a head, and tells where it ends, from begin.
 func (c *conn) readHead(first bool) (int, outcome) {
+	var until time.Time
+	reading := false   // until is when all of it must be there
 	for seen := 0; ; { // so much of it is known to have no end
 		if unread := c.room[c.begin:c.end]; len(unread) > 0 {
 			if unread[0] < 'A' || unread[0] > 'Z' {
@@ -272,11 +274,13 @@ func (c *conn) readHead(first bool) (int, outcome) {
 			}
 			seen = max(0, len(unread)-len("\n\r"))
 		}
-		timeout := c.server.Others.ReadHeaderTimeout
-		if c.begin == c.end && !first {
-			timeout = c.server.Others.IdleTimeout
+		switch {
+		case c.begin == c.end && !first:
+			until = after(c.server.Others.IdleTimeout)
+		case !reading:
+			until, reading = after(c.server.Others.ReadHeaderTimeout), true
 		}
-		if !c.fill(timeout) {
+		if !c.fill(until) {
 			return 0, ended
 		}
 	}
@@ -285,15 +289,23 @@ func (c *conn) readHead(first bool) (int, outcome) {
 // readBody reads what is not there yet of a body of so many bytes.
 func (c *conn) readBody(head, length int) bool {
 	for c.end-c.begin < head+length {
-		if !c.fill(bodyTimeout) {
+		if !c.fill(after(bodyTimeout)) {
 			return false
 		}
 	}
 	return true
 }
 
+// after is when a time is over that begins now; zero is no end.
+func after(d time.Duration) (end time.Time) {
+	if d > 0 {
+		end = time.Now().Add(d)
+	}
+	return end
+}
+
 // fill reads more, and reports whether there was more. What has been used makes room.
-func (c *conn) fill(timeout time.Duration) bool {
+func (c *conn) fill(until time.Time) bool {
 	if c.begin > 0 {
 		c.end = copy(c.room[:], c.room[c.begin:c.end])
 		c.begin = 0
@@ -304,10 +316,6 @@ func (c *conn) fill(timeout time.Duration) bool {
 		if c.server.closing.Load() {
 			return false
 		}
-	}
-	until := time.Time{}
-	if timeout > 0 {
-		until = time.Now().Add(timeout)
 	}
 	if c.SetReadDeadline(until) != nil {
 		return false

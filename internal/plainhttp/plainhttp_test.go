@@ -479,6 +479,27 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// A head has its time as a whole, however small the pieces are in which it comes.
+func TestAHeadInDrops(t *testing.T) {
+	_, addr, _ := start(t, http.HandlerFunc(echo), func(o *http.Server) {
+		o.ReadHeaderTimeout, o.IdleTimeout = 200*time.Millisecond, 10*time.Second
+	})
+	for _, before := range []string{"", "GET / HTTP/1.1\r\n" + host + end} {
+		c := dial(t, addr)
+		if before != "" {
+			c.say(t, before)
+			c.answer(t, "GET")
+		}
+		began := time.Now()
+		for _, err := io.WriteString(c, "GET /"); err == nil && time.Since(began) < 5*time.Second; _, err = io.WriteString(c, "a") {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if took := time.Since(began); took < 190*time.Millisecond || took >= 5*time.Second {
+			t.Errorf("after %q the connection is closed after %s", before, took)
+		}
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	came, go_on := make(chan bool), make(chan bool)
 	s, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
