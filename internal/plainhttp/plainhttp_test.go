@@ -245,7 +245,7 @@ func TestAHandlersMistakes(t *testing.T) {
 			w.Header().Set("Content-Length", "8000")
 			w.Header().Set("Content-Type", "text/plain")
 			io.Copy(w, struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 9000))})
-		}, strings.Repeat("x", 8000) + " EOF"},
+		}, strings.Repeat("x", 8000) + " " + strings.Repeat("x", 8000)},
 	} {
 		_, addr, _ := start(t, x.h)
 		c := dial(t, addr)
@@ -496,6 +496,47 @@ func TestAHeadInDrops(t *testing.T) {
 		}
 		if took := time.Since(began); took < 190*time.Millisecond || took >= 5*time.Second {
 			t.Errorf("after %q the connection is closed after %s", before, took)
+		}
+	}
+}
+
+// What a file has more than was told would be another answer to whoever reads on.
+func TestAFileLongerThanTold(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, bytes.Repeat([]byte("x"), 9000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, told := range []int{0, 10, 8999} {
+		for name, limit := range map[string]int64{"the file": 0, "much of it": 20 << 10} {
+			copied := make(chan error, 1)
+			_, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				f, err := os.Open(file)
+				if err != nil {
+					panic(err)
+				}
+				defer f.Close()
+				w.Header().Set("Content-Type", "text/plain")
+				w.Header().Set("Content-Length", fmt.Sprint(told))
+				var from io.Reader = f
+				if limit > 0 {
+					from = io.LimitReader(f, limit)
+				}
+				n, err := io.Copy(w, from)
+				if n != int64(told) {
+					t.Errorf("%d bytes are copied of %d", n, told)
+				}
+				copied <- err
+			}))
+			c := dial(t, addr)
+			for range 2 {
+				c.say(t, "GET / HTTP/1.1\r\n"+host+end)
+				if _, body := c.answer(t, "GET"); len(body) != told {
+					t.Errorf("%d bytes are answered of %d", len(body), told)
+				}
+				if err := <-copied; err != http.ErrContentLength {
+					t.Errorf("%s, %d bytes told: the copy returns %v", name, told, err)
+				}
+			}
 		}
 	}
 }

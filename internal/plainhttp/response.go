@@ -234,12 +234,27 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 	if w.err != nil {
 		return 0, w.err
 	}
+	all := r
+	if limited, ok := r.(*io.LimitedReader); !ok || limited.N > left { // a file is seen behind one limit, and not behind two
+		r = io.LimitReader(r, left)
+	}
 	n, err := readFrom(w.conn.Conn, r)
 	w.written += n
 	if err != nil {
 		w.err = err
+	} else if n == left {
+		err = beyond(all)
 	}
 	return n, err
+}
+
+// beyond returns an error where there is more than was told.
+func beyond(r io.Reader) error {
+	var more [1]byte
+	if n, _ := io.ReadFull(r, more[:]); n > 0 {
+		return http.ErrContentLength
+	}
+	return nil
 }
 
 // gather puts all that is left of the body behind the head.
@@ -250,11 +265,7 @@ func (w *response) gather(r io.Reader, left int) (int64, error) {
 	w.written += int64(n)
 	switch err {
 	case nil:
-		var beyond [1]byte
-		if k, _ := io.ReadFull(r, beyond[:]); k > 0 {
-			return int64(n), http.ErrContentLength
-		}
-		return int64(n), nil
+		return int64(n), beyond(r)
 	case io.EOF, io.ErrUnexpectedEOF:
 		return int64(n), nil
 	}
