@@ -177,6 +177,7 @@ type conn struct {
 
 	room       [room]byte
 	begin, end int // what has been read and not been used
+	lineEnds   int // so many carriage returns and line feeds may stand before the next request
 
 	watch watch
 }
@@ -229,14 +230,15 @@ func (c *conn) one(first bool) outcome {
 	defer cancel()
 	r := blank.WithContext(ctx)
 	length, plain := parse(string(c.room[c.begin:c.begin+head]), r)
-	if !plain || length > room-head {
+	if !plain || length > room-head || !c.readBody(head, length) {
 		return notPlain
-	}
-	if !c.readBody(head, length) {
-		return ended
 	}
 	from := c.begin + head
 	c.begin = from + length
+	c.lineEnds = 0
+	if r.Method == "POST" { // old clients end their forms so, and net/http takes as many
+		c.lineEnds = 4
+	}
 	r.RemoteAddr = c.remote
 	r.Body = http.NoBody
 	if length > 0 {
@@ -262,6 +264,9 @@ func (c *conn) readHead(first bool) (int, outcome) {
 	var until time.Time
 	reading := false   // until is when all of it must be there
 	for seen := 0; ; { // so much of it is known to have no end
+		for ; c.lineEnds > 0 && c.begin < c.end && (c.room[c.begin] == '\r' || c.room[c.begin] == '\n'); c.lineEnds-- {
+			c.begin++
+		}
 		if unread := c.room[c.begin:c.end]; len(unread) > 0 {
 			if unread[0] < 'A' || unread[0] > 'Z' {
 				return 0, notPlain

@@ -541,6 +541,20 @@ func TestAFileLongerThanTold(t *testing.T) {
 	}
 }
 
+// A body that breaks off is the handler's to refuse, as by net/http.
+func TestABodyThatBreaksOff(t *testing.T) {
+	_, addr, _ := start(t, http.HandlerFunc(echo))
+	c := dial(t, addr)
+	c.say(t, "POST / HTTP/1.1\r\n"+host+"Content-Length: 4\r\n"+end+"abc")
+	c.CloseWrite()
+	if _, body := c.answer(t, "POST"); body != `POST / "abc" unexpected EOF` {
+		t.Errorf("the answer is %q", body)
+	}
+	if !c.ended() {
+		t.Error("the connection stays open")
+	}
+}
+
 func TestShutdown(t *testing.T) {
 	came, go_on := make(chan bool), make(chan bool)
 	s, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
