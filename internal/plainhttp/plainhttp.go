@@ -75,7 +75,6 @@ func (s *Server) Serve(l net.Listener) error {
 	others.Go(func() { s.Others.Serve(s.handed) })
 
 	ctx := context.WithValue(context.Background(), http.ServerContextKey, s.Others)
-	ctx = context.WithValue(ctx, http.LocalAddrContextKey, l.Addr())
 	for wait := time.Duration(0); ; {
 		accepted, err := l.Accept()
 		if err != nil {
@@ -92,7 +91,8 @@ func (s *Server) Serve(l net.Listener) error {
 			return err
 		}
 		wait = 0
-		c := &conn{Conn: accepted, server: s, ctx: ctx, remote: accepted.RemoteAddr().String()}
+		c := &conn{Conn: accepted, server: s, remote: accepted.RemoteAddr().String(),
+			ctx: context.WithValue(ctx, http.LocalAddrContextKey, accepted.LocalAddr())}
 		if !s.keep(c) {
 			accepted.Close()
 			continue
@@ -184,14 +184,15 @@ type conn struct {
 
 // serve answers what comes until the connection ends or goes to net/http.
 func (c *conn) serve() {
-	defer func() {
+	given := false
+	defer func() { // also where a handler panics, or ends the goroutine
 		c.watch.stop()
-		c.server.drop(c)
-		if p := recover(); p != nil {
+		if !given {
 			c.Close()
-			if p != http.ErrAbortHandler {
-				c.server.logf("http: panic serving %s: %v\n%s", c.remote, p, debug.Stack())
-			}
+		}
+		c.server.drop(c)
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			c.server.logf("http: panic serving %s: %v\n%s", c.remote, p, debug.Stack())
 		}
 	}()
 	for first := true; ; first = false {
@@ -200,10 +201,8 @@ func (c *conn) serve() {
 			if !c.server.closing.Load() {
 				continue
 			}
-			fallthrough
-		case ended:
-			c.Close()
 		case notPlain:
+			given = true
 			c.SetReadDeadline(time.Time{})
 			c.server.handed.give(&begun{Conn: c.Conn, read: bytes.Clone(c.room[c.begin:c.end])})
 		}

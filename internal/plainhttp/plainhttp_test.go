@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -462,6 +463,26 @@ func TestTheContextEndsWithTheCall(t *testing.T) {
 	}
 }
 
+// A listener on all addresses does not say on which of them a client came.
+func TestWhereAClientCame(t *testing.T) {
+	l, err := net.Listen("tcp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Context().Value(http.LocalAddrContextKey))
+	})
+	s := &Server{Handler: h, Others: &http.Server{Handler: h}}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	addr := fmt.Sprintf("127.0.0.1:%d", l.Addr().(*net.TCPAddr).Port)
+	c := dial(t, addr)
+	c.say(t, "GET / HTTP/1.1\r\n"+host+end)
+	if _, came := c.answer(t, "GET"); came != addr {
+		t.Errorf("a client of %s came at %s", addr, came)
+	}
+}
+
 func TestTimeouts(t *testing.T) {
 	_, addr, _ := start(t, http.HandlerFunc(echo), func(o *http.Server) {
 		o.ReadHeaderTimeout, o.IdleTimeout = 100*time.Millisecond, 300*time.Millisecond
@@ -550,6 +571,16 @@ func TestABodyThatBreaksOff(t *testing.T) {
 	if _, body := c.answer(t, "POST"); body != `POST / "abc" unexpected EOF` {
 		t.Errorf("the answer is %q", body)
 	}
+	if !c.ended() {
+		t.Error("the connection stays open")
+	}
+}
+
+// A handler that ends its goroutine, as a test that fails does, leaves no client waiting.
+func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
+	_, addr, _ := start(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { runtime.Goexit() }))
+	c := dial(t, addr)
+	c.say(t, "GET / HTTP/1.1\r\n"+host+end)
 	if !c.ended() {
 		t.Error("the connection stays open")
 	}
