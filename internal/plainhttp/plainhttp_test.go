@@ -157,6 +157,8 @@ func TestAnswers(t *testing.T) {
 		"not modified, a length": say(304, "", "Content-Length", "5"),
 		"long":                   say(200, long),
 		"long, a length":         say(200, long, "Content-Length", "50000"),
+		"not modified, a type":   say(304, "", "Content-Type", "application/xml"),
+		"no content, a type":     say(204, "", "Content-Type", "application/xml"),
 		"closing":                say(200, "hello", "Connection", "close"),
 		"early": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(103)

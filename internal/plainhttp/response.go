@@ -94,6 +94,9 @@ func (w *response) WriteHeader(status int) {
 			dated = true
 		case "Content-Type":
 			w.typed = true
+			if status == http.StatusNotModified { // there is nothing of that type
+				continue
+			}
 		case "Content-Encoding":
 			w.typed = w.typed || len(values) > 0 && values[0] != ""
 		}
