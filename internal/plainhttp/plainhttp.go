@@ -175,9 +175,9 @@ type conn struct {
 	remote  string
 	waiting atomic.Bool // for a request of which nothing is there
 
-	room       [room]byte
-	begin, end int // what has been read and not been used
-	lineEnds   int // so many carriage returns and line feeds may stand before the next request
+	room       [room + 1]byte // and for what a watch reads
+	begin, end int            // what has been read and not been used
+	lineEnds   int            // so many carriage returns and line feeds may stand before the next request
 
 	watch watch
 }
@@ -324,7 +324,7 @@ func (c *conn) fill(until time.Time) bool {
 	if c.SetReadDeadline(until) != nil {
 		return false
 	}
-	n, _ := c.Read(c.room[c.end:])
+	n, _ := c.Read(c.room[c.end:room])
 	c.end += n
 	return n > 0
 }
@@ -365,7 +365,7 @@ func (w *watch) tick() {
 	defer w.mu.Unlock()
 	w.ticking = false
 	switch {
-	case w.cancel == nil || w.conn.end == room:
+	case w.cancel == nil || w.conn.end == len(w.conn.room):
 	case w.calls == w.seen:
 		w.conn.SetReadDeadline(time.Time{}) // that of the request may be over before the call is
 		w.reading = make(chan struct{})

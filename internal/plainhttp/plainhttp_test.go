@@ -419,11 +419,11 @@ func TestAClientThatGoesAway(t *testing.T) {
 	}
 }
 
-// The time that a head may take is over before a call is that takes long: its client is
-// watched all the same.
+// The time that a head may take is over before a call is that takes long, and a request may
+// be as large as there is room: its client is watched all the same.
 func TestAClientThatGoesAwayLate(t *testing.T) {
 	came, gone := make(chan bool, 1), make(chan bool, 1)
-	_, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	_, addr, others := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		came <- true
 		select {
 		case <-r.Context().Done():
@@ -432,12 +432,43 @@ func TestAClientThatGoesAwayLate(t *testing.T) {
 			gone <- false
 		}
 	}), func(o *http.Server) { o.ReadHeaderTimeout, o.IdleTimeout = patience/2, patience/2 })
-	c := dial(t, addr)
-	c.say(t, "GET / HTTP/1.1\r\n"+host+end)
-	<-came
-	time.AfterFunc(4*patience, func() { c.Close() })
-	if !<-gone {
-		t.Error("the call went on")
+	largest := "PUT / HTTP/1.1\r\n" + host + "Content-Length: 8100\r\nA: "
+	largest += strings.Repeat("a", room-len(largest)-len(end+end)-8100) + end + end + strings.Repeat("b", 8100)
+	for _, request := range []string{"GET / HTTP/1.1\r\n" + host + end, largest} {
+		c := dial(t, addr)
+		c.say(t, request)
+		<-came
+		time.AfterFunc(4*patience, func() { c.Close() })
+		if !<-gone {
+			t.Errorf("the call of %d bytes went on", len(request))
+		}
+	}
+	if n := others.Load(); n > 0 {
+		t.Errorf("net/http was asked %d times", n)
+	}
+}
+
+// What the watch reads where the room is full already is the next request's, of whatever size.
+func TestAFullRoom(t *testing.T) {
+	_, addr, _ := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			time.Sleep(5 * patience / 2)
+		}
+		echo(w, r)
+	}))
+	for _, size := range []int{room - 1000, room, 2 * room} {
+		c := dial(t, addr)
+		body := strings.Repeat("0123456789abcdef", size/16)
+		next := fmt.Sprintf("PUT /next HTTP/1.1\r\n%sContent-Length: %d\r\n%s%s", host, len(body), end, body)
+		go io.WriteString(c, "GET /slow HTTP/1.1\r\n"+host+end+next+"GET /slow HTTP/1.1\r\n"+host+end+next)
+		for range 2 {
+			if _, got := c.answer(t, "GET"); got != `GET /slow "" <nil>` {
+				t.Errorf("the answer is %.100q", got)
+			}
+			if _, got := c.answer(t, "PUT"); got != fmt.Sprintf("PUT /next %q <nil>", body) {
+				t.Errorf("the answer to %d bytes is %.100q", size, got)
+			}
+		}
 	}
 }
 
