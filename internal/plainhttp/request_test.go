@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -137,6 +138,27 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A head of many lines costs what its bytes do, whether they are headers or not.
+func TestManyLines(t *testing.T) {
+	for _, x := range []struct{ name, lines string }{
+		{"headers", strings.Repeat("a:\r\n", 2000)},
+		{"line feeds", "a:" + strings.Repeat("\n", 8000) + "\r\n"},
+	} {
+		head := "GET / HTTP/1.1\r\n" + host + x.lines + end
+		const times = 100
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range times {
+			parse(head, new(http.Request))
+		}
+		runtime.ReadMemStats(&after)
+		took, most := (after.TotalAlloc-before.TotalAlloc)/times, uint64(16*len(head))
+		if took > most {
+			t.Errorf("%d bytes of %s take %d, want at most %d", len(head), x.name, took, most)
+		}
+	}
 }
 
 func TestABodyEndsWithItsCall(t *testing.T) {
