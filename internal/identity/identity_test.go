@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -170,6 +171,25 @@ func TestSessionRoundTrip(t *testing.T) {
 		if _, again, err := other.Open(db.View(), c.AccessKeyID, c.SessionToken); err != nil || again != secret {
 			t.Errorf("%s: another keyring of the same store: %v", name, err)
 		}
+	}
+}
+
+// A session that is remembered keeps nothing of the request that it was opened for: an access
+// key id is part of a text as long as the request.
+func TestOpenKeepsNoRequest(t *testing.T) {
+	db, k := world(t)
+	c, err := k.Seal(db.View(), roleSession())
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := c.AccessKeyID + strings.Repeat(" ", 8000)
+	id := head[:len(c.AccessKeyID)]
+	s, _, err := k.Open(db.View(), id, c.SessionToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.AccessKeyID != id || unsafe.StringData(s.AccessKeyID) == unsafe.StringData(id) {
+		t.Error("the access key id of the session is the request's")
 	}
 }
 

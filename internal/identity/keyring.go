@@ -308,7 +308,7 @@ func (k *Keyring) Open(r store.Reader, accessKeyID, token string) (*Session, Sec
 		if err != nil {
 			return nil, Secret{}, ErrInvalidToken
 		}
-		s.AccessKeyID = accessKeyID
+		s.AccessKeyID = strings.Clone(accessKeyID)
 		d := sealer.desk()
 		o = &openedToken{s, d.secretKey(accessKeyID, b)}
 		sealer.desks.Put(d)
