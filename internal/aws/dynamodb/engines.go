@@ -203,9 +203,11 @@ func (x *embedded) start(e *Engines, account, region string) error {
 	}
 	defer log.Close() // the engine has its own
 	x.process, err = workload.Start(workload.Program{
-		Path:    e.Program,
-		Args:    []string{"serve", "--host", "127.0.0.1", "--port", fmt.Sprint(enginePort), "--db-path", filepath.Join(dir, "tables.db")},
-		Env:     []string{"HOME=" + dir},
+		Path: e.Program,
+		Args: []string{"serve", "--host", "127.0.0.1", "--port", fmt.Sprint(enginePort), "--db-path", filepath.Join(dir, "tables.db")},
+		// It does one thing at a time with its file. With a second thread the two take turns,
+		// call by call, on cores that others run on too.
+		Env:     []string{"HOME=" + dir, "TOKIO_WORKER_THREADS=1"},
 		Dir:     dir,
 		Network: workload.Own,
 		Output:  log,
