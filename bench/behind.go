@@ -14,6 +14,32 @@ import (
 
 // benchUpstream measures GetObject of a store, and of iamd before that store.
 func benchUpstream(ctx context.Context, s settings) ([]table, error) {
+	return inAllPlaces(ctx, s, measureUpstream)
+}
+
+// inAllPlaces measures with client and servers where the kernel has them, as it is where
+// nobody thinks about it, and then, if there are cores, with each on its own.
+func inAllPlaces(ctx context.Context, s settings, measure func(context.Context, settings) ([]table, error)) ([]table, error) {
+	if !s.cores {
+		return measure(ctx, s)
+	}
+	if err := move(ctx, os.Getpid(), os.Getenv(pinned)); err != nil {
+		return nil, err
+	}
+	free := s
+	free.cores = false
+	tables, err := measure(ctx, free)
+	if err == nil {
+		err = move(ctx, os.Getpid(), clientCore)
+	}
+	if err != nil {
+		return tables, err
+	}
+	more, err := measure(ctx, s)
+	return append(tables, more...), err
+}
+
+func measureUpstream(ctx context.Context, s settings) ([]table, error) {
 	store, err := startVersitygw(ctx, s)
 	if err != nil {
 		return nil, err
@@ -77,6 +103,10 @@ func benchUpstream(ctx context.Context, s settings) ([]table, error) {
 
 // benchDynamoDB measures GetItem and PutItem of an engine, and of iamd before such an engine.
 func benchDynamoDB(ctx context.Context, s settings) ([]table, error) {
+	return inAllPlaces(ctx, s, measureDynamoDB)
+}
+
+func measureDynamoDB(ctx context.Context, s settings) ([]table, error) {
 	program := os.Getenv("IAMD_BENCH_DYNOXIDE")
 	if cache, err := os.UserCacheDir(); program == "" && err == nil {
 		found, _ := filepath.Glob(filepath.Join(cache, "iamd", "dynoxide-*", "dynoxide"))
@@ -159,7 +189,7 @@ func benchDynamoDB(ctx context.Context, s settings) ([]table, error) {
 
 // latencies measures a server, what it stands before, and, for what any process in between
 // costs, a proxy that copies bytes and reads none: with one connection, and with as many as
-// elsewhere. With one connection it does so twice where there are cores: what stands behind
+// elsewhere. Where they are pinned, it does so twice with one connection: what stands behind
 // has a core of its own, and the others share the client's; and all have one core.
 func latencies(ctx context.Context, s settings, title, note string, before, behind *server, requests [][][]byte) ([]table, error) {
 	copier, err := startCopier(ctx, s, behind.addr)
@@ -169,26 +199,29 @@ func latencies(ctx context.Context, s settings, title, note string, before, behi
 	defer copier.stop()
 	servers := []*server{before, copier, behind}
 	requests = [][][]byte{requests[0], requests[1], requests[1]}
-	var all []table
-	for _, way := range []struct {
+	type way struct {
 		conns int
-		core  string // of the first two
+		core  string // of the first two; "": where the kernel has them
 		where string
-	}{
+	}
+	const shared = "all but the client share a core"
+	ways := []way{
 		{1, clientCore, behind.name + " has a core of its own, the others share the client's"},
-		{1, serverCore, "all but the client share a core"},
-		{s.conns, serverCore, "all but the client share a core"},
-	} {
-		if s.cores {
+		{1, serverCore, shared},
+		{s.conns, serverCore, shared},
+	}
+	if !s.cores {
+		where := "nothing is pinned"
+		ways = []way{{1, "", where}, {s.conns, "", where}}
+	}
+	var all []table
+	for _, way := range ways {
+		if way.core != "" {
 			for _, srv := range servers[:2] {
-				if err := srv.move(ctx, way.core); err != nil {
+				if err := move(ctx, srv.cmd.Process.Pid, way.core); err != nil {
 					return nil, err
 				}
 			}
-		} else if way.core == clientCore {
-			continue
-		} else {
-			way.where = "all share the cores"
 		}
 		s.conns = way.conns
 		best, err := compared(ctx, s, servers, requests)

@@ -15,8 +15,9 @@
 //
 //	go run . [-only policy,sts] [-time 5s] [-rounds 3] [-size 0.1] [-markdown FILE]
 //
-// For all but policy, sigv4 and imds the server runs on one core and the client on another (taskset);
-// the client has signed its requests beforehand. Beside the requests a second
+// For all but policy, sigv4 and imds the server runs on one core and the client on another (taskset),
+// and upstream and dynamodb are measured before that with nothing pinned; the client has signed its
+// requests beforehand. Beside the requests a second
 // it tells the CPU time that the server spent on each, which other work on the
 // machine disturbs less. Everything stays on the loopback interface and in a
 // temporary directory; versitygw is built once into the user's cache directory.
@@ -69,7 +70,7 @@ var parts = []part{
 	{"size", benchSize},
 }
 
-const pinned = "IAMD_BENCH_PINNED" // set for the program that main starts on the client's core
+const pinned = "IAMD_BENCH_PINNED" // for the program that main starts on the client's core: all the cores
 
 func main() {
 	if len(os.Args) > 2 {
@@ -110,7 +111,7 @@ func again() int {
 		return 1
 	}
 	cmd := exec.Command("taskset", append([]string{"-c", clientCore, self}, os.Args[1:]...)...)
-	cmd.Env = append(os.Environ(), pinned+"=1")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=0-%d", pinned, runtime.NumCPU()-1))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	signal.Ignore(os.Interrupt) // the program gets it too
 	err = cmd.Run()

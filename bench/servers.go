@@ -95,9 +95,9 @@ func start(ctx context.Context, s settings, name, dir, addr string, ready func(l
 	}
 }
 
-// move has the server, and not what it has started, run on another core.
-func (s *server) move(ctx context.Context, core string) error {
-	return command(ctx, nil, "taskset", "-apc", core, strconv.Itoa(s.cmd.Process.Pid))
+// move has a process, and not what it has started, run on other cores.
+func move(ctx context.Context, process int, cores string) error {
+	return command(ctx, nil, "taskset", "-apc", cores, strconv.Itoa(process))
 }
 
 // stop ends the server and removes its directory.
