@@ -102,6 +102,7 @@ func (s *Server) note(c *service.Call, n use) {
 	if u.fresh == nil {
 		u.fresh = map[use]lastUse{}
 	}
+	n.id = strings.Clone(n.id) // it may be part of a request, of which nothing else is to stay
 	u.noted[n] = c.Time
 	u.fresh[n] = lastUse{n, c.Time.UTC(), c.Region, principal}
 	if u.timer == nil {
