@@ -11,10 +11,10 @@
 // it, and stays there: whatever is odd, large, slow or wrong is net/http's to understand,
 // to limit and to refuse, as before.
 //
-// The reason is speed, and where it was lost. net/http reads each request on behalf of
-// everything that a request can be: of the instructions of a DynamoDB call it ran 60,000 of
-// 137,000, in a quarter of the code. It begins a second read with each call, in a goroutine
-// of its own, to hear of clients that go away; here that begins when a call takes long.
+// The reason is speed. net/http reads each request on behalf of everything that a request
+// can be: without it a DynamoDB call takes 107,000 instructions for 137,000, and runs through
+// a fifth less code. It begins a second read with each call, in a goroutine of its own, to
+// hear of clients that go away; here that begins when a call takes long.
 package plainhttp
 
 import (
