@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -29,10 +30,7 @@ func inAllPlaces(ctx context.Context, s settings, measure func(context.Context, 
 	free := s
 	free.cores = false
 	tables, err := measure(ctx, free)
-	if err == nil {
-		err = move(ctx, os.Getpid(), clientCore)
-	}
-	if err != nil {
+	if err := errors.Join(err, move(ctx, os.Getpid(), clientCore)); err != nil { // what follows is measured there
 		return tables, err
 	}
 	more, err := measure(ctx, s)
