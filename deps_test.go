@@ -23,12 +23,15 @@ import (
 // A new edge is a decision: change this text in the same commit and say why.
 const order = `
 	# Leaves.
-	NONE < arn, wire, sigv4, store, data, docker, rawnet, plainhttp, reference/archive, recorded, template, ec2form
+	NONE < arn, wire, sigv4, store, data, docker, rawnet, cores, plainhttp, reference/archive, recorded, template, ec2form
 	arn, reference/archive < reference < reference/gen
 	NONE < apigen
 
 	# Programs beside us, and containers, which an engine runs.
 	docker < workload, workload/enginetest
+
+	# Where programs run beside the server, and the server beside them.
+	cores < workload, cmd/iamd
 
 	# Policies made of templates: texts in, texts out.
 	NONE < policytemplate < aws/iam
@@ -151,7 +154,7 @@ const outside = `
 
 	# Programs beside us: namespaces and limits are not in syscall. Nor is what the kernel
 	# does with files by itself.
-	golang.org/x/sys                 workload audit
+	golang.org/x/sys                 workload audit cores
 
 	# WebSockets and terminals of Session Manager: what AWS's own agent and client are
 	# made with.

@@ -122,7 +122,7 @@ func openHouse(ctx context.Context, s *settings, log *slog.Logger) (_ *house, er
 			return nil, err
 		}
 		h.objects.OnWait(s.processors.wait)
-		h.engines = &dynamodb.Engines{Dir: filepath.Join(s.data, "dynamodb"), Program: s.dynamodbEngine, Hidden: s.kept(), Log: log}
+		h.engines = &dynamodb.Engines{Dir: filepath.Join(s.data, "dynamodb"), Program: s.dynamodbEngine, Hidden: s.kept(), Log: log, Asked: s.processors.asks}
 	}
 	if h.audit, err = audit.Open(filepath.Join(s.data, "audit"), audit.Options{
 		AlwaysSync: s.auditSync == syncAlways, RetainDays: s.auditRetention, Waiting: s.processors.wait, Aside: s.processors.alone(),

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/iamd-dev/iamd/internal/cores"
 	"github.com/iamd-dev/iamd/internal/store"
 )
 
@@ -19,9 +20,15 @@ import (
 // for the disk they cost more than they give, for as soon as one has nothing to do,
 // whatever becomes ready wakes a thread for it: a call of DynamoDB wakes seven, and one
 // without them. So does each processor more than one while there is one call at a time.
+//
+// While there is, and engines are called, their threads keep to the half of the cores that
+// the engines do not have. On cores that others need as well a call would wait for its turn
+// there, and not go where there is room: so not on those.
 const (
 	spareProcessors = 3
 	calm            = time.Second // after a wait, or calls side by side, they stay so long
+	soon            = calm / 5    // after the first call to an engine: cores are watched for so long first
+	room            = 1. / 3      // of the time of those cores, or they are not kept to them
 )
 
 // Processors are Go's: one while there is one call at a time, all while there are several,
@@ -31,10 +38,17 @@ type processors struct {
 
 	calls   atomic.Int32 // in flight
 	crowded atomic.Bool  // there were several, since settle looked last
+	asked   atomic.Bool  // an engine was called, since settle looked last
 
-	mu   sync.Mutex
-	now  int       // how many there are
-	last time.Time // when a thread began to wait last
+	mu       sync.Mutex
+	now      int         // how many there are
+	last     time.Time   // when a thread began to wait last
+	timer    *time.Timer // of settle
+	watching bool        // how busy cores are
+	release  func()      // from where the threads are kept; nil: they are not
+
+	idle    func() (share float64, known bool) // cores.Load.Idle
+	confine func() (release func())            // cores.Confine
 }
 
 func newProcessors() *processors {
@@ -42,7 +56,7 @@ func newProcessors() *processors {
 		return &processors{}
 	}
 	n := runtime.GOMAXPROCS(0)
-	return &processors{all: n, now: n}
+	return &processors{all: n, now: n, idle: new(cores.Load).Idle, confine: cores.Confine}
 }
 
 // alone tells that there is but one: those to spare then take a sixth of its time, for
@@ -65,7 +79,9 @@ func (p *processors) counted(h http.Handler) http.Handler {
 	if p == nil || p.all <= 1 {
 		return h
 	}
-	time.AfterFunc(calm, p.settle)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.later(calm)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer p.calls.Add(-1)
 		if p.calls.Add(1) > 1 && !p.crowded.Load() {
@@ -73,6 +89,28 @@ func (p *processors) counted(h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// asks says that an engine is called.
+func (p *processors) asks() {
+	if p == nil || p.all <= 1 || p.asked.Load() || p.asked.Swap(true) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now == 1 && !p.watching {
+		p.keepApart(true)
+		p.later(soon)
+	}
+}
+
+// later has settle look after a while. Its caller holds mu.
+func (p *processors) later(d time.Duration) {
+	if p.timer == nil {
+		p.timer = time.AfterFunc(d, p.settle)
+		return
+	}
+	p.timer.Reset(d)
 }
 
 func (p *processors) crowd() {
@@ -88,14 +126,15 @@ func (p *processors) raise(n int) {
 		return
 	}
 	if p.now == 1 {
-		time.AfterFunc(calm, p.settle)
+		p.later(calm)
 	}
 	p.now = n
 	runtime.GOMAXPROCS(n)
+	p.keepApart(false)
 }
 
-// settle takes away those that nobody has needed for long enough, and looks again as long
-// as there are some that it could take.
+// settle takes away those that nobody has needed for long enough, decides where the threads
+// are, and looks again as long as there is something that it could change.
 func (p *processors) settle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,8 +149,26 @@ func (p *processors) settle() {
 		p.now = n
 		runtime.GOMAXPROCS(n)
 	}
-	if p.now > 1 {
-		time.AfterFunc(calm, p.settle)
+	asked := p.asked.Swap(false)
+	p.keepApart(asked && p.now == 1)
+	if p.now > 1 || p.watching {
+		p.later(calm)
+	}
+}
+
+// keepApart keeps the threads from the engines' cores, or no longer. Its caller holds mu.
+func (p *processors) keepApart(wanted bool) {
+	watched := p.watching
+	if p.watching = wanted; wanted {
+		idle, known := p.idle()
+		wanted = watched && known && idle >= room
+	}
+	switch {
+	case wanted && p.release == nil:
+		p.release = p.confine()
+	case !wanted && p.release != nil:
+		p.release()
+		p.release = nil
 	}
 }
 

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/iamd-dev/iamd/internal/cores"
 )
 
 // Descriptors of the keeper beside the standard ones.
@@ -101,6 +103,11 @@ func Start(p Program) (*Process, error) {
 		}
 		return nil, fmt.Errorf("starting the keeper of %s: %w", p.Path, err)
 	}
+	where := cores.All()
+	if p.Apart {
+		where = cores.Second(where)
+	}
+	cores.Place(cmd.Process.Pid, where) // before it has anything to run; where it cannot be placed it runs all the same
 	process := &Process{keeper: cmd, stdin: stdin, control: ours, done: make(chan struct{})}
 	listened := make(chan struct{}) // a keeper that has ended already may have sent what is still to be read
 	go func() {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/iamd-dev/iamd/internal/cores"
 )
 
 // The tests' own executable is its programs and their keepers.
@@ -252,5 +254,47 @@ func TestStopAsksFirst(t *testing.T) {
 	process.Stop()
 	if !strings.Contains(out.String(), "bye\n") || process.Wait() != nil {
 		t.Errorf("%q, %v", out.String(), process.Wait())
+	}
+}
+
+// A program runs on all cores of the server, or on the second half of them, also when the
+// server's own threads are kept to the first.
+func TestCoresOfPrograms(t *testing.T) {
+	all := cores.All()
+	if all.Count() < 2 {
+		t.Skip("there is one core here")
+	}
+	check := func(when string, p Program, want unix.CPUSet) {
+		t.Helper()
+		out, err := run(t, p, "grep Cpus_allowed_list: /proc/self/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got unix.CPUSet
+		for part := range strings.SplitSeq(strings.Fields(out)[1], ",") { // 0-3,8
+			first, last, ok := strings.Cut(part, "-")
+			if !ok {
+				last = first
+			}
+			from, _ := strconv.Atoi(first)
+			to, _ := strconv.Atoi(last)
+			for core := from; core <= to; core++ {
+				got.Set(core)
+			}
+		}
+		if got != want {
+			t.Errorf("%s, apart %v: it runs on %v, not %v", when, p.Apart, got, want)
+		}
+	}
+	check("at first", Program{}, all)
+	check("at first", Program{Apart: true}, cores.Second(all))
+	release := cores.Confine()
+	if release == nil {
+		t.Fatal("the server cannot be confined")
+	}
+	defer release()
+	for range 10 { // started by whatever thread
+		check("while the server is confined", Program{}, all)
+		check("while the server is confined", Program{Apart: true}, cores.Second(all))
 	}
 }

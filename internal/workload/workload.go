@@ -82,6 +82,9 @@ type Program struct {
 	Sealed bool
 	// Unprivileged has the program run as nobody when we are root.
 	Unprivileged bool
+	// Apart has it run on the second half of the server's cores, where the server does not
+	// when it waits for it: see cores.Confine.
+	Apart bool `json:"-"`
 
 	// Limits. Zero: none.
 	Memory    int64 // bytes of address space

@@ -131,9 +131,11 @@ func shown(t *testing.T, status int, body []byte) string {
 // An engine that dies is started again, with everything that it had answered for.
 func TestEngineThatDiesIsStartedAgain(t *testing.T) {
 	needEngine(t)
-	engines := &dynamodb.Engines{Dir: t.TempDir(), Program: dynamodb.FindProgram()}
+	asked, calls := 0, 0
+	engines := &dynamodb.Engines{Dir: t.TempDir(), Program: dynamodb.FindProgram(), Asked: func() { asked++ }}
 	t.Cleanup(func() { engines.Close() })
 	do := func(op, body string) (string, error) {
+		calls++
 		engine, err := engines.Engine(t.Context(), awstest.DefaultAccount, "us-east-1")
 		if err != nil {
 			t.Fatal(err)
@@ -153,6 +155,9 @@ func TestEngineThatDiesIsStartedAgain(t *testing.T) {
 		if err != nil || !strings.Contains(out, fmt.Sprintf(`"Count":%d`, i+1)) {
 			t.Fatalf("after the engine died: %s, %v", out, err)
 		}
+	}
+	if asked != calls {
+		t.Errorf("of %d calls %d are told", calls, asked)
 	}
 }
 

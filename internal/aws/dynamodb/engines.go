@@ -29,6 +29,7 @@ type Engines struct {
 	Program string       // path of dynoxide; "": there is none
 	Hidden  []string     // what an engine must not see: the server's keys and other data
 	Log     *slog.Logger // nil: nothing is logged
+	Asked   func()       // is told of each call that an engine gets; nil: nobody is
 
 	mu      sync.Mutex
 	running map[string]*embedded     // by account/region
@@ -115,6 +116,9 @@ func (e *Engines) Engine(ctx context.Context, account, region string) (Engine, e
 	}
 	x.used = time.Now()
 	e.mu.Unlock()
+	if e.Asked != nil {
+		e.Asked()
+	}
 	select {
 	case <-x.ready:
 	case <-ctx.Done():
@@ -210,6 +214,7 @@ func (x *embedded) start(e *Engines, account, region string) error {
 		Env:     []string{"HOME=" + dir, "TOKIO_WORKER_THREADS=1"},
 		Dir:     dir,
 		Network: workload.Own,
+		Apart:   true,
 		Output:  log,
 		Hidden:  e.Hidden,
 		Files:   4096,
