@@ -1,8 +1,7 @@
 // Package cores keeps the server and a program that it waits for on different cores.
 //
-//	release := cores.Confine()                        // the server's threads keep to the first half
-//	cores.Place(pid, cores.Second(cores.All()))       // and the program to the second
-//	defer release()
+//	cores.Place(pid, cores.Second(cores.All())) // the program keeps to the second half
+//	release := cores.Confine()                  // and the server's threads to the first, unless nil
 //
 // Of two that wait for each other Linux has the one run where the other was, unless a core
 // is idle there and then. In a virtual machine no core is, once it has had nothing to do for
