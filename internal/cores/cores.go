@@ -4,9 +4,9 @@
 //	release := cores.Confine()                  // and the server's threads to the first, unless nil
 //
 // Of two that wait for each other Linux has the one run where the other was, unless a core
-// is idle there and then. In a virtual machine no core is, once it has had nothing to do for
-// a moment: the host has taken it away (vcpu_is_preempted). Both then run on one core beside
-// an empty one, and whatever the one runs through the other has to find again.
+// is idle there and then. In a virtual machine a core that the host has taken away while it
+// had nothing to do seems not to count (vcpu_is_preempted): both were seen on one core beside
+// an empty one. There, whatever the one runs through the other has to find again.
 //
 // On other systems than Linux all stay where they are.
 package cores
