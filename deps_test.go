@@ -152,8 +152,8 @@ const outside = `
 	# What may stand in a header, as net/http asks it too.
 	golang.org/x/net                 plainhttp
 
-	# Programs beside us: namespaces and limits are not in syscall. Nor is what the kernel
-	# does with files by itself.
+	# Programs beside us: namespaces, limits and cores are not in syscall. Nor is what the
+	# kernel does with files by itself.
 	golang.org/x/sys                 workload audit cores
 
 	# WebSockets and terminals of Session Manager: what AWS's own agent and client are
